@@ -1,0 +1,1 @@
+"""Speed, side by side with the peers: every figure is a ratio of two measurements of one run."""

@@ -1,0 +1,20 @@
+"""Prompts of set lengths, the same for both sides."""
+
+TOPICS = (
+    "perplexity", "tides", "bread", "gravity", "chess", "rain", "the alphabet", "vaccines",
+    "bridges", "volcanoes", "jazz", "rivers", "clocks", "bees", "glass", "maps",
+    "comets", "paper", "salt", "sleep", "trees", "steel", "whales", "money",
+    "lenses", "tea", "wind", "zero", "ice", "ants", "dams", "kites",
+)  # fmt: skip
+SENTENCE = "The bridge over the river was built by hand and it still carries carts, people and a little rain. "
+
+
+def short_prompts() -> list[str]:
+    """32 questions."""
+    return [f"Explain in a few sentences what one should know about {topic}." for topic in TOPICS]
+
+
+def long_prompt(n_words: int = 900) -> str:
+    """A text of about 1,000 tokens and a question about it."""
+    text = SENTENCE * (n_words // len(SENTENCE.split()) + 1)
+    return " ".join(text.split()[:n_words]) + "\n\nSum this up in one sentence."

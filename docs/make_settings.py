@@ -1,0 +1,58 @@
+"""Writes docs/settings.md from the option dataclasses: `make docs`. A test compares the two."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, options_of
+from llm_app.flags import describe_range, flag_of
+
+ENVIRONMENT = """\
+# Settings
+
+Made by `make docs` from `llm_app/config.py`, where each option is declared once. From the same declaration come the
+control on the page, the command-line flag and the check of the JSON field.
+
+## Environment
+
+Read once at start.
+
+| variable | default | what it does |
+|---|---|---|
+| `PROOFBENCH_HOME` | `~/.proofbench` | Everything the program keeps. Models are offered from its folder `models`, adapters from `adapters`. |
+| `PROOFBENCH_DATA` | none | A data folder laid out as the hub lays out data repositories. |
+| `PROOFBENCH_PUBLIC` | off | `1` makes it a public demo: listed models only, no paths from visitors, nothing downloaded. A Hugging Face Space is one by itself. |
+| `HF_HOME`, `HF_HUB_OFFLINE` | the hub's own | Where hub models are cached, and `1` to never ask the hub. |
+
+Telemetry of the libraries is switched off in any case.
+"""
+
+SECTIONS = (
+    ("Model", "`chat`, `serve`; the model bar of the page", ModelConfig),
+    ("Sampling", "`chat`; the options of the Chat tab; fields of the API where it has them", SamplingConfig),
+    ("Server", "`serve`, `python app.py`", ServeConfig),
+)
+
+
+def table(config: type[Any]) -> str:
+    """One line an option."""
+    lines = ["| flag | what it does |", "|---|---|"]
+    for item, info in options_of(config):
+        choices = f" One of {', '.join(info.choices)}." if info.choices else ""
+        text = f"{info.help[0]}{choices} {describe_range(item, info)}".rstrip()
+        lines.append(f"| `{flag_of(item.name)}` | {text} |")
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """The whole of docs/settings.md."""
+    parts = [ENVIRONMENT]
+    for title, where, config in SECTIONS:
+        parts.append(f"## {title}\n\nUsed by {where}.\n\n{table(config)}\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,228 @@
+"""From the event loop to the engine and back: what blocks runs on threads of our own, what nobody reads is stopped."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.types import Receive
+
+from llm_app.api.errors import ClientGone, HttpError
+from llm_app.config import SamplingConfig
+from llm_app.engine.loading import LoadedModel
+from llm_app.engine.request import Stream
+from llm_app.errors import ModelLoading, ModelNotFound, QueueFull
+from llm_app.messages import Delta, TokenLogprob
+from llm_app.services import Services
+
+T = TypeVar("T")
+
+READ_SECONDS = 0.25  # a reading thread looks up this often, so that a reader who left is noticed
+AT_ONCE = 8  # replies of one request that run side by side
+N_PREPARING = 4
+N_SCORING = 2
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model a request names, and the adapter in it."""
+
+    id: str
+    loaded: LoadedModel
+    adapter: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the weights, the adapter, the precision, the tokenizer and the template."""
+        digest = self.loaded.identity.digest()[:16]
+        if self.adapter is None:
+            return f"fp_{digest}"
+        return f"fp_{digest}_{self.loaded.adapters.digest(self.adapter)[:16]}"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one look at a stream gave; `end` is True after the last piece, or the reason why it broke off."""
+
+    deltas: list[Delta]
+    end: bool | Exception
+
+
+class Work:
+    """The engine as the routes use it."""
+
+    def __init__(self, services: Services) -> None:
+        self.host = services.host
+        n_replies = services.serve.max_streams + services.serve.max_waiting
+        self._max_scoring = services.serve.max_waiting + N_SCORING
+        self._scoring = 0
+        # Limiters of our own: the process-wide one is shared with everything that Gradio runs.
+        self._readers = anyio.CapacityLimiter(n_replies + 8)
+        self._preparing = anyio.CapacityLimiter(N_PREPARING)
+        self._scorers = anyio.CapacityLimiter(N_SCORING)
+
+    def model_ids(self) -> list[str]:
+        """What may stand in `model`: the loaded base, and the base with each of its adapters."""
+        status = self.host.status()
+        if status.model is None or status.state not in ("ready", "loading"):
+            return []
+        loaded = self.host.loaded
+        return [loaded.entry.name, *(f"{loaded.entry.name}+{name}" for name in loaded.adapters.names)]
+
+    def target(self, model_id: str) -> Target:
+        """The loaded model under that id.
+
+        Raises: ModelNotFound; ModelLoading and the like where there is no model at all.
+        """
+        loaded = self.host.loaded
+        base = loaded.entry.name
+        if model_id == base:
+            return Target(model_id, loaded, None)
+        adapter = model_id.removeprefix(f"{base}+")
+        if adapter != model_id and adapter in loaded.adapters.names:
+            return Target(model_id, loaded, adapter)
+        raise ModelNotFound("This model is not loaded. GET /v1/models lists the ones that answer.", param="model")
+
+    async def prepare(self, call: Callable[..., T], *args: Any) -> T:
+        """Run something that blocks (a template, a tokenizer, admission) off the event loop."""
+        return await run_sync(call, *args, limiter=self._preparing)
+
+    async def score(self, target: Target, token_ids: Sequence[int], n_top: int) -> list[TokenLogprob]:
+        """Log-probabilities of a given text; as bounded as everything else.
+
+        Raises: QueueFull.
+        """
+        with self._admitted_to_scoring():
+            return await run_sync(self._score, target, token_ids, n_top, limiter=self._scorers)
+
+    async def replies(
+        self, target: Target, prompts: Sequence[Sequence[int]], samplings: Sequence[SamplingConfig]
+    ) -> AsyncGenerator[tuple[int, Delta], None]:
+        """(index, Delta) of a reply to each prompt, in the order they come; closing it stops those under way.
+
+        A few at a time: one request must not fill the queue by itself.
+        Raises: what admission refuses, and what broke a reply off, after the pieces before it.
+        """
+        for start in range(0, len(prompts), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            streams = await self.prepare(self._open, target, prompts[some], samplings[some])
+            reading = _Reading(streams, self._readers)
+            try:
+                async for index, delta in reading:
+                    yield start + index, delta
+            finally:
+                reading.close()
+
+    def _open(
+        self, target: Target, prompts: Sequence[Sequence[int]], samplings: Sequence[SamplingConfig]
+    ) -> list[Stream]:
+        streams: list[Stream] = []
+        try:
+            for prompt, sampling in zip(prompts, samplings, strict=True):
+                streams.append(self.host.stream(prompt, sampling, adapter=target.adapter))
+            self._check_unchanged(target)
+        except BaseException:
+            for stream in streams:
+                stream.close()
+            raise
+        return streams
+
+    def _score(self, target: Target, token_ids: Sequence[int], n_top: int) -> list[TokenLogprob]:
+        scored = self.host.prompt_logprobs(token_ids, n_top, adapter=target.adapter)
+        self._check_unchanged(target)
+        return scored
+
+    def _check_unchanged(self, target: Target) -> None:
+        # Token ids of one model mean nothing to another that took its place meanwhile.
+        if self.host.loaded is not target.loaded:
+            raise ModelLoading("Another model took this one's place. Send the request again.", retry_after_seconds=1)
+
+    @contextmanager
+    def _admitted_to_scoring(self) -> Iterator[None]:
+        if self._scoring >= self._max_scoring:
+            raise QueueFull("Too many texts wait to be scored already. Try again shortly.", retry_after_seconds=2)
+        self._scoring += 1
+        try:
+            yield
+        finally:
+            self._scoring -= 1
+
+
+class _Reading:
+    """Streams read side by side, each by a task that waits on a thread."""
+
+    def __init__(self, streams: Sequence[Stream], readers: anyio.CapacityLimiter) -> None:
+        self._streams = streams
+        self._readers = readers
+        self._arrived: asyncio.Queue[tuple[int, Taken | BaseException]] = asyncio.Queue()
+        self._tasks = [asyncio.create_task(self._read(index, stream)) for index, stream in enumerate(streams)]
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, Delta]]:
+        n_open = len(self._tasks)
+        while n_open:
+            index, taken = await self._arrived.get()
+            if isinstance(taken, BaseException):
+                raise taken
+            for delta in taken.deltas:
+                if delta.finish_reason == "cancelled":
+                    raise HttpError(503, "cancelled", "The reply was stopped on the server before its end.")
+                yield index, delta
+            if isinstance(taken.end, Exception):
+                raise taken.end
+            if taken.end:
+                n_open -= 1
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _read(self, index: int, stream: Stream) -> None:
+        end: bool | Exception = False
+        try:
+            while not end:
+                taken = await run_sync(_take, stream, limiter=self._readers)
+                end = taken.end
+                if taken.deltas or end:
+                    self._arrived.put_nowait((index, taken))
+        except Exception as error:
+            self._arrived.put_nowait((index, error))
+
+
+def _take(stream: Stream) -> Taken:
+    """Wait for the next piece, then take all that lies there: one hop between threads for all of them."""
+    deltas: list[Delta] = []
+    try:
+        delta = stream.get(READ_SECONDS)
+        while delta is not None:
+            deltas.append(delta)
+            delta = stream.get(0)
+    except StopIteration:
+        return Taken(deltas, end=True)
+    except Exception as error:
+        return Taken(deltas, end=error)
+    return Taken(deltas, end=False)
+
+
+async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
+    """Do the work unless the client leaves.
+
+    Raises: ClientGone.
+    """
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+    with anyio.CancelScope() as scope:
+        watcher = asyncio.create_task(watch(scope))
+        try:
+            return await work
+        finally:
+            watcher.cancel()
+    raise ClientGone

@@ -1,0 +1,96 @@
+"""History to context window to streamed reply."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from llm_app.config import SamplingConfig
+from llm_app.engine.host import Host
+from llm_app.engine.loading import LoadedModel
+from llm_app.engine.request import Stream
+from llm_app.errors import ContextLengthExceeded, UserError
+from llm_app.messages import Message
+
+CHARACTERS_PER_TOKEN = 32  # longer than any text that could fit; checked before it is tokenised
+MIN_REPLY_TOKENS = 64  # room kept for the reply when turns are cut, if the context allows
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation as the model gets it. `n_dropped` messages were cut from the front."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    n_dropped: int = 0
+
+
+def render(
+    loaded: LoadedModel,
+    messages: Sequence[Message],
+    *,
+    reply_prefix: str = "",
+    max_new_tokens: int = 0,
+    trim: bool = False,
+) -> Prompt:
+    """The prompt of a conversation; without a chat template, the plain text to be continued.
+
+    `trim`: drop the oldest turns until the prompt leaves room for a reply; system messages stay. Otherwise a
+    conversation that is too long raises ContextLengthExceeded, with both counts.
+    """
+    _check(loaded, messages)
+    room = max(1, min(max_new_tokens, MIN_REPLY_TOKENS, loaded.n_context // 4)) if trim else 1
+    for n_dropped, kept in _shorter(messages) if trim else [(0, list(messages))]:
+        text = _render_text(loaded, kept) + reply_prefix
+        if len(text) <= loaded.n_context * CHARACTERS_PER_TOKEN:
+            ids = encode(loaded, text)
+            if len(ids) + room <= loaded.n_context:
+                return Prompt(text, ids, n_dropped)
+            size = f"{len(ids):,} tokens"
+        else:
+            size = f"{len(text):,} characters"
+    raise ContextLengthExceeded(
+        f"The conversation has {size}, the context of this model holds {loaded.n_context:,} tokens including the reply."
+        " Shorten the last message or remove earlier ones.",
+        param="messages",
+    )
+
+
+def encode(loaded: LoadedModel, text: str) -> tuple[int, ...]:
+    """Token ids of a rendered prompt. A template writes its own special tokens; plain text gets the tokenizer's."""
+    return tuple(loaded.tokenizer(text, add_special_tokens=loaded.template is None)["input_ids"])
+
+
+def reply(
+    host: Host, messages: Sequence[Message], sampling: SamplingConfig, *, adapter: str | None = None, trim: bool = False
+) -> Stream:
+    """One chat turn, streamed; closing the stream stops it. It starts at once: a full queue raises here."""
+    prompt = render(
+        host.loaded, messages, reply_prefix=sampling.reply_prefix, max_new_tokens=sampling.max_new_tokens, trim=trim
+    )
+    return host.stream(prompt.token_ids, sampling, adapter=adapter)
+
+
+def _check(loaded: LoadedModel, messages: Sequence[Message]) -> None:
+    if not any(message.content.strip("\0 \t\r\n") for message in messages if message.role != "system"):
+        raise UserError("The message is empty. Write something first.", param="messages")
+    for message in messages:
+        try:
+            message.content.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(
+                "The text is not valid Unicode (it holds half of a surrogate pair).", param="messages"
+            ) from None
+
+
+def _shorter(messages: Sequence[Message]) -> Iterator[tuple[int, list[Message]]]:
+    """The conversation, then without its oldest turn, and so on; the last message always stays."""
+    system = [message for message in messages if message.role == "system"]
+    turns = [message for message in messages if message.role != "system"]
+    starts = [i for i, message in enumerate(turns) if message.role == "user"] or [0]
+    for start in sorted({0, *starts}):
+        yield start, system + turns[start:]
+
+
+def _render_text(loaded: LoadedModel, messages: Sequence[Message]) -> str:
+    if loaded.template is None:
+        return "\n".join(message.content for message in messages)
+    return loaded.template.render(messages, add_generation_prompt=True)

@@ -1,0 +1,141 @@
+"""Requests that share one forward pass: they join and leave between steps.
+
+Cache rows 0..n-1 belong to the requests that decode, the rows after them to those whose prompt is still being read,
+so that both kinds of pass see a contiguous range.
+"""
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from llm_app.engine.forward import SlotCache, forward
+from llm_app.engine.request import Request
+from llm_app.engine.sampling import choose
+from llm_app.errors import GenerationFailed
+
+CHUNK_TOKENS = 256  # of prompts, in a pass beside running replies: bounds the gap between their tokens
+IDLE_CHUNK_TOKENS = 1024  # when nobody else waits for a token
+INVALID_NUMBERS = "The model produced invalid numbers (NaN or infinity). Load it in fp32, or check its weights."
+
+
+class Batch:
+    """Requests under one adapter."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.decoding: list[Request] = []
+        self.reading: list[Request] = []
+        self._model = model
+        self._cache = SlotCache()
+
+    @property
+    def requests(self) -> list[Request]:
+        """All, in the order of their cache rows."""
+        return self.decoding + self.reading
+
+    @property
+    def n_cache_bytes(self) -> int:
+        """Memory of the keys and values, in bytes."""
+        return self._cache.n_bytes
+
+    def join(self, request: Request) -> None:
+        """Its prompt is read from the next step on."""
+        self.reading.append(request)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Read a chunk of the waiting prompts, then one token for every running reply."""
+        self.drop_finished()
+        if self.reading:
+            self._read_prompts()
+            self.drop_finished()
+        if self.decoding:
+            tokens = [[request.output_ids[-1]] for request in self.decoding]
+            logits = forward(self._model, self._cache, tokens, [request.n_cached for request in self.decoding])
+            for request in self.decoding:
+                request.n_cached += 1
+            self._take(self.decoding, logits)
+            self.drop_finished()
+
+    @torch.inference_mode()
+    def drop_finished(self) -> None:
+        """Requests that ended, or whose reader left, free their rows; an empty batch holds no memory."""
+        for row in reversed(range(len(self.requests))):
+            if self.requests[row].is_over:
+                self._remove(row)
+        if not self.requests and self._cache.n_bytes:
+            self._cache = SlotCache()
+
+    def fail(self, error: Exception) -> None:
+        """Every request ends with an error; the batch starts afresh."""
+        for request in self.requests:
+            if not request.is_over:
+                request.fail(error)
+        self.decoding, self.reading = [], []
+        self._cache = SlotCache()
+
+    def _read_prompts(self) -> None:
+        oldest = min(range(len(self.reading)), key=lambda i: self.reading[i].started)
+        group = self._next_chunks(self.reading[oldest:])
+        first = len(self.decoding) + oldest
+        chunks = [request.prompt_ids[request.n_cached : request.n_cached + n] for request, n in group]
+        starts = [request.n_cached for request, _ in group]
+        logits = forward(self._model, self._cache, chunks, starts, first)
+        for request, n in group:
+            request.n_cached += n
+        done = [i for i, (request, _) in enumerate(group) if request.n_prompt_left == 0]
+        for i in done:
+            self._start_decoding(group[i][0])
+        if done:
+            self._take([group[i][0] for i in done], logits[done])
+
+    def _next_chunks(self, waiting: list[Request]) -> list[tuple[Request, int]]:
+        """The first prompts of these, as many as fit the budget with their padding."""
+        budget = CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS
+        group: list[tuple[Request, int]] = []
+        longest = 0
+        for request in waiting:
+            n = min(request.n_prompt_left, budget)
+            longest = max(longest, n)
+            if group and longest * (len(group) + 1) > budget:
+                break
+            group.append((request, n))
+        return group
+
+    def _start_decoding(self, request: Request) -> None:
+        """Move its row to the end of the decoding ones."""
+        row, target = self.requests.index(request), len(self.decoding)
+        if row != target:
+            other = self.requests[target]
+            self._cache.swap(row, target, max(request.n_cached, other.n_cached))
+            at = row - target
+            self.reading[0], self.reading[at] = self.reading[at], self.reading[0]
+        self.decoding.append(self.reading.pop(0))
+
+    def _take(self, requests: list[Request], logits: Tensor) -> None:
+        highest = logits.amax(-1)
+        for row in (~torch.isfinite(highest)).nonzero()[:, 0].tolist():
+            requests[row].fail(GenerationFailed(INVALID_NUMBERS))
+            self._cache.clear(self.requests.index(requests[row]))
+            logits[row] = 0.0
+        choices = choose(logits, [request.sampler for request in requests])
+        for request, choice in zip(requests, choices, strict=True):
+            if not request.is_over:
+                request.take(choice)
+
+    def _remove(self, row: int) -> None:
+        """The last row of its kind moves into the gap, so that both ranges stay contiguous."""
+        n = len(self.decoding)
+        if row >= n:
+            self._close_gap(self.reading, row - n, n)
+            return
+        self._close_gap(self.decoding, row, 0)
+        if self.reading:
+            last = self.reading.pop()
+            self._cache.move(n + len(self.reading), n - 1, last.n_cached)
+            self.reading.insert(0, last)
+
+    def _close_gap(self, requests: list[Request], at: int, first_row: int) -> None:
+        last = requests.pop()
+        if at < len(requests):
+            self._cache.move(first_row + len(requests), first_row + at, last.n_cached)
+            requests[at] = last

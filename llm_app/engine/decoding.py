@@ -1,0 +1,208 @@
+"""Continuous batching: requests join and leave the batch between steps.
+
+One thread owns the batches. A step reads a chunk of waiting prompts and gives every running reply one token; the turn
+is held for one batch's step, never longer. Requests of different adapters form batches of their own.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+
+from llm_app.config import SamplingConfig
+from llm_app.engine import fallback
+from llm_app.engine.batch import Batch
+from llm_app.engine.loading import LoadedModel
+from llm_app.engine.request import Request, Stream, new_request
+from llm_app.engine.turn import Turn
+from llm_app.errors import (
+    ContextLengthExceeded,
+    EngineUnavailable,
+    GenerationFailed,
+    QueueFull,
+    ShuttingDown,
+    UserError,
+)
+
+log = logging.getLogger(__name__)
+MAX_FAILURES = 3  # in a row; after that the decoder stays down and says so
+MAX_GENERATE_THREADS = 4
+
+
+class Decoder:
+    """Decodes replies of one loaded model until it is closed."""
+
+    def __init__(self, loaded: LoadedModel, turn: Turn, *, max_streams: int = 32, max_waiting: int = 64) -> None:
+        self.loaded = loaded
+        self._turn = turn
+        self._max_streams, self._max_waiting = max_streams, max_waiting
+        self._condition = threading.Condition()
+        self._waiting: deque[Request] = deque()
+        self._batches: dict[str | None, Batch] = {}
+        self._solo: list[Request] = []  # decoded by `generate`
+        self._is_closing = False
+        self._n_failures = 0
+        self._thread = threading.Thread(target=self._run, name="proofbench-decode", daemon=True)
+        self._thread.start()
+
+    def submit(self, prompt_ids: Sequence[int], sampling: SamplingConfig, adapter: str | None = None) -> Stream:
+        """Queue a prompt; the stream starts as soon as there is room.
+
+        Raises: QueueFull, ContextLengthExceeded, EngineUnavailable, ShuttingDown.
+        """
+        n_context = self.loaded.n_context
+        if not prompt_ids:
+            raise UserError("The prompt is empty. Write something first.", param="prompt")
+        if len(prompt_ids) >= n_context:
+            raise ContextLengthExceeded(
+                f"The prompt has {len(prompt_ids):,} tokens, the context of this model holds {n_context:,}"
+                " including at least one of the reply. Shorten the prompt.",
+                param="messages",
+            )
+        request = new_request(self.loaded, prompt_ids, sampling, adapter, self._wake)
+        with self._condition:
+            if self._is_closing:
+                raise ShuttingDown("This model is being unloaded. Try again in a moment.", retry_after_seconds=5)
+            if self.is_down:
+                raise EngineUnavailable("The decoder failed repeatedly. Load the model again.", retry_after_seconds=30)
+            if self.n_running + len(self._waiting) >= self._max_streams + self._max_waiting:
+                raise QueueFull(
+                    f"{self._max_streams} replies run and {self._max_waiting} wait already. Try again shortly.",
+                    retry_after_seconds=2,
+                )
+            self._waiting.append(request)
+            self._condition.notify_all()
+        return request.stream
+
+    @property
+    def n_running(self) -> int:
+        """Replies in the batch."""
+        return sum(len(batch.requests) for batch in list(self._batches.values())) + len(self._solo)
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests not yet in the batch."""
+        return len(self._waiting)
+
+    @property
+    def n_cache_bytes(self) -> int:
+        """Memory of all keys and values, in bytes."""
+        return sum(batch.n_cache_bytes for batch in list(self._batches.values()))
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it failed too often in a row to be restarted."""
+        return self._n_failures > MAX_FAILURES
+
+    def close(self, grace_seconds: float) -> None:
+        """Take nothing more, let replies end for so long, then end them with an error."""
+        deadline = time.monotonic() + grace_seconds
+        with self._condition:
+            self._is_closing = True
+            self._condition.notify_all()
+            self._condition.wait_for(
+                lambda: self._is_idle or self.is_down, timeout=max(0.0, deadline - time.monotonic())
+            )
+            left = [*self._waiting, *self._solo, *(r for b in self._batches.values() for r in b.requests)]
+        for request in left:
+            if not request.is_over:
+                request.stream.put(
+                    ShuttingDown("The model was unloaded before the reply ended. Send the message again.")
+                )
+                request.stream.close()
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_idle, timeout=5.0)
+        self._thread.join(timeout=5.0)
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._waiting and self.n_running == 0
+
+    def _wake(self) -> None:
+        with self._condition:
+            self._condition.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._has_work or (self._is_closing and self._is_idle))
+                if self._is_closing and self._is_idle:
+                    self._condition.notify_all()
+                    return
+                self._admit()
+            try:
+                self._step()
+                self._n_failures = 0
+            except Exception as error:
+                self._recover(error)
+            if self._is_idle:
+                self._wake()
+
+    @property
+    def _has_work(self) -> bool:
+        has_room = self.n_running < self._max_streams
+        return (
+            any(batch.requests for batch in self._batches.values())
+            or (bool(self._waiting) and has_room)
+            or any(request.is_over for request in (*self._solo, *self._waiting))
+        )
+
+    def _admit(self) -> None:
+        """First come, first served, as far as streams are free."""
+        self._solo = [request for request in self._solo if not request.is_over]
+        self._waiting = deque(request for request in self._waiting if not request.is_over)
+        while self._waiting and self.n_running < self._max_streams:
+            request = self._waiting[0]
+            if self.loaded.is_batchable and request.sampling.n_beams == 1:
+                if request.adapter not in self._batches:
+                    self._batches[request.adapter] = Batch(self.loaded.model)
+                self._batches[request.adapter].join(request)
+            elif len(self._solo) < MAX_GENERATE_THREADS:
+                self._solo.append(request)
+                fallback.start(self.loaded.model, request, self._turn, self.loaded.adapters.use, self._ended)
+            else:
+                return
+            self._waiting.popleft()
+
+    def _step(self) -> None:
+        for adapter, batch in list(self._batches.items()):
+            if not batch.requests:
+                del self._batches[adapter]
+                continue
+            with self._turn.held():
+                self.loaded.adapters.use(adapter)
+                batch.step()
+
+    def _recover(self, error: Exception) -> None:
+        """Readers are told; after a pause, longer each time, the loop goes on."""
+        self._n_failures += 1
+        log.error("decoding failed, %d in a row", self._n_failures, exc_info=error)
+        told = _told(error)
+        for batch in self._batches.values():
+            batch.fail(told)
+        with self._condition:
+            if self.is_down:
+                while self._waiting:
+                    self._waiting.popleft().fail(
+                        EngineUnavailable("The decoder failed repeatedly. Load the model again.")
+                    )
+        time.sleep(0.1 * 2**self._n_failures if not self.is_down else 0.0)
+
+    def _ended(self, request: Request, error: Exception | None) -> None:
+        if error is not None:
+            log.error("generate failed", exc_info=None if isinstance(error, UserError) else error)
+            request.fail(_told(error))
+        self._wake()
+
+
+def _told(error: Exception) -> Exception:
+    """What the reader gets: the sentence of a UserError, else a number that the log has too."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+        return GenerationFailed("Not enough memory for this reply. Shorten the prompt or lower the number of streams.")
+    number = uuid.uuid4().hex[:8]
+    log.error("generation failed, number %s: %s", number, type(error).__name__)
+    return GenerationFailed(f"Generation failed (number {number}). The text so far is kept; send the message again.")

@@ -1,0 +1,161 @@
+"""Will it fit in memory? Answered from headers alone, before anything is loaded."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import psutil
+import torch
+
+from llm_app.config import ModelConfig, Text
+from llm_app.engine import packed, weights
+from llm_app.engine.catalog import ModelEntry
+from llm_app.engine.gguf_file import GgufFile
+from llm_app.engine.loading import choose_device, choose_precision
+from llm_app.errors import DoesNotFit
+
+# Bytes of one weight of a linear layer. 4 bits with a doubly quantised scale for 64; 8 bits with one for a row.
+_LINEAR_BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.01, "nf4": 0.52, "fp4": 0.52}
+_PACKED_BYTES = {"Q4_0": 0.625, "Q4_1": 0.625, "Q8_0": 1.25}
+_DENSE_SUGGESTIONS = ("bf16", "int8", "nf4")
+# Key/value cache that must fit at the least; more is used as it is needed.
+CACHE_TOKENS = 2048
+# Activations, the tokenizer and buffers of the kernels; measured 150 MB with the embedded model.
+OVERHEAD_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a load needs and what there is. `suggestion` is a precision that would fit, if one does."""
+
+    needs_bytes: int
+    free_bytes: int
+    suggestion: str | None
+    suggestion_bytes: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether the load may go ahead."""
+        return self.needs_bytes <= self.free_bytes
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """One tensor, as far as its memory goes. `kind` is the block type in a GGUF file."""
+
+    shape: tuple[int, ...]
+    is_linear: bool
+    is_table: bool  # embedding or output layer
+    kind: str = ""
+
+
+def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
+    """What this model needs in this precision on this device.
+
+    Raises: ModelRejected if the files are not what they should be, UserError for a device or precision that cannot be.
+    """
+    device = choose_device(config)
+    precision = choose_precision(entry, config, device)
+    matrices, cache_bytes, is_tied = _read(entry)
+    free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+    def needs(candidate: str) -> int:
+        return _weight_bytes(matrices, candidate, is_tied) + cache_bytes + OVERHEAD_BYTES
+
+    options = [*_DENSE_SUGGESTIONS, "gguf"] if entry.path.suffix == ".gguf" else _DENSE_SUGGESTIONS
+    fitting = sorted(((needs(option), option) for option in options if needs(option) <= free), reverse=True)
+    needed, smaller = needs(precision), fitting[0] if fitting else None
+    if needed <= free or smaller is None:
+        return Fit(needed, free, None)
+    return Fit(needed, free, smaller[1], smaller[0])
+
+
+def require(fit: Fit) -> None:
+    """Raises: DoesNotFit with the sentence if it does not fit."""
+    if not fit.fits:
+        raise DoesNotFit(sentence(fit)[0], param="precision")
+
+
+def sentence(fit: Fit) -> Text:
+    """The outcome in English and Chinese."""
+    needs, free = _gigabytes(fit.needs_bytes), _gigabytes(fit.free_bytes)
+    english, chinese = f"needs about {needs}, {free} free", f"约需 {needs}，可用 {free}"
+    if fit.suggestion:
+        lower = _gigabytes(fit.suggestion_bytes)
+        return (
+            f"{english}; {fit.suggestion} would need {lower}".capitalize() + ".",
+            f"{chinese}；改用 {fit.suggestion} 约需 {lower}。",
+        )
+    if not fit.fits:
+        return (f"{english}. Close other programs or choose a smaller model.".capitalize(), f"{chinese}。请关闭其他程序或选择更小的模型。")
+    return f"{english}.".capitalize(), f"{chinese}。"
+
+
+def _gigabytes(n_bytes: int) -> str:
+    return f"{max(n_bytes, 0) / 1e9:.1f} GB"
+
+
+def _read(entry: ModelEntry) -> tuple[list[_Matrix], int, bool]:
+    """The tensors, the bytes of the smallest useful cache, and whether the output layer is the embedding."""
+    if entry.path.suffix == ".gguf":
+        file = GgufFile(entry.path)
+        matrices = [_matrix(info.name, info.shape, info.type.name) for info in file.tensors.values()]
+        return matrices, _gguf_cache_bytes(file), "output.weight" not in file.tensors
+    checked = weights.check_folder(entry.path)
+    matrices = [_matrix(name, info.shape) for name, info in checked.tensors.items()]
+    is_tied = not any(matrix.is_table and not matrix.is_linear for matrix in matrices[1:]) or bool(
+        checked.config.get("tie_word_embeddings")
+    )
+    return matrices, _folder_cache_bytes(checked.config), is_tied
+
+
+def _matrix(name: str, shape: tuple[int, ...], kind: str = "") -> _Matrix:
+    is_table = any(part in name for part in ("embd", "embed", "wte", "wpe", "lm_head")) or name == "output.weight"
+    return _Matrix(shape, len(shape) >= 2 and not is_table, is_table, kind)
+
+
+def _weight_bytes(matrices: Iterable[_Matrix], precision: str, is_tied: bool) -> int:
+    total = 0.0
+    for matrix in matrices:
+        size = prod(matrix.shape)
+        dense = size * (4 if precision == "fp32" else 2)
+        if precision == "gguf" and len(matrix.shape) == 2:
+            total += size * _PACKED_BYTES.get(matrix.kind, 2.0)
+        elif matrix.is_linear and precision in _LINEAR_BYTES:
+            total += size * _LINEAR_BYTES[precision]
+        else:
+            total += dense
+            # oneDNN's copy of a tied output layer.
+            total += dense if matrix.is_table and is_tied and precision == "bf16" and packed.can_prepack() else 0
+    return int(total)
+
+
+def _cache_bytes(n_layers: Any, n_heads: Any, head_size: Any, n_context: Any) -> int:
+    try:
+        return 2 * int(n_layers) * int(n_heads) * int(head_size) * 2 * min(CACHE_TOKENS, int(n_context))
+    except (TypeError, ValueError):
+        return 0  # an architecture without this kind of cache
+
+
+def _folder_cache_bytes(config: dict[str, Any]) -> int:
+    config = config.get("text_config") or config
+    n_heads = config.get("num_attention_heads") or config.get("n_head")
+    hidden = config.get("hidden_size") or config.get("n_embd")
+    head_size = config.get("head_dim") or (hidden // n_heads if isinstance(hidden, int) and isinstance(n_heads, int) and n_heads else None)
+    return _cache_bytes(
+        config.get("num_hidden_layers") or config.get("n_layer"), config.get("num_key_value_heads") or n_heads, head_size,
+        config.get("max_position_embeddings") or config.get("n_positions") or CACHE_TOKENS,
+    )
+
+
+def _gguf_cache_bytes(file: GgufFile) -> int:
+    def key(name: str) -> Any:
+        value = file.metadata.get(f"{file.architecture}.{name}")
+        return value.max() if hasattr(value, "max") else value
+
+    n_heads, hidden = key("attention.head_count"), key("embedding_length")
+    head_size = key("attention.key_length") or (hidden // n_heads if hidden and n_heads else None)
+    return _cache_bytes(
+        key("block_count"), key("attention.head_count_kv") or n_heads, head_size, key("context_length") or CACHE_TOKENS
+    )

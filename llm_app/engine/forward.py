@@ -1,0 +1,242 @@
+"""One forward pass for many requests that stand at different positions.
+
+Each request owns a row of a key/value cache. A pass takes the same number of new tokens for every row of a contiguous
+range (shorter ones are padded on the right), writes their keys and values at the row's own position and attends to
+what the row holds. What padding writes lies beyond the row's length: it is masked now and overwritten later.
+
+The model is any transformers model whose attention goes through the attention interface. Whether the result is right
+is not assumed: `batches_correctly` compares with the model's own forward when the model is loaded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ATTENTION = "proofbench"
+ROW_STEP, POSITION_STEP = 4, 256
+
+
+@dataclass
+class Layout:
+    """Where the new tokens of one pass stand."""
+
+    first_row: int
+    starts: Sequence[int]  # tokens each row holds already
+    n_new: int
+    device: torch.device
+    length: int = field(init=False)  # keys that are read
+    positions: Tensor = field(init=False)  # (rows, new)
+    rows: Tensor = field(init=False)  # (rows, 1)
+    masks: dict[int | None, Tensor | None] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        starts = torch.tensor(self.starts, device=self.device)
+        self.length = max(self.starts) + self.n_new
+        self.positions = starts[:, None] + torch.arange(self.n_new, device=self.device)
+        self.rows = torch.arange(len(self.starts), device=self.device)[:, None] + self.first_row
+
+    def mask(self, window: int | None) -> Tensor | None:
+        """Which keys each new token sees: (rows, 1, new, length), or None where all keys are seen."""
+        if window is not None and window >= self.length:
+            window = None
+        if window not in self.masks:
+            self.masks[window] = self._make_mask(window)
+        return self.masks[window]
+
+    def _make_mask(self, window: int | None) -> Tensor | None:
+        if window is None and self.n_new == 1 and min(self.starts) == max(self.starts):
+            return None
+        keys = torch.arange(self.length, device=self.device)
+        seen = keys <= self.positions[:, :, None]
+        if window is not None:
+            seen &= keys > self.positions[:, :, None] - window
+        return seen[:, None]
+
+
+class SlotCache(Cache):
+    """Keys and values of all layers, one row a request; grows as rows and positions are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(layers=[])
+        self.layout: Layout | None = None
+        self._keys: dict[int, Tensor] = {}  # layer -> (rows, heads, positions, size)
+        self._values: dict[int, Tensor] = {}
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(t.nbytes for store in (self._keys, self._values) for t in store.values())
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write the new keys and values, give all that the rows of this pass may read."""
+        assert self.layout is not None
+        keys = self._written(self._keys, layer_idx, key_states, self.layout)
+        values = self._written(self._values, layer_idx, value_states, self.layout)
+        return keys, values
+
+    def _written(self, store: dict[int, Tensor], layer: int, new: Tensor, layout: Layout) -> Tensor:
+        n_rows = layout.first_row + len(layout.starts)
+        held = store.get(layer)
+        if held is None or held.shape[0] < n_rows or held.shape[2] < layout.length:
+            held = store[layer] = _grown(held, new, n_rows, layout.length)
+        if len(layout.starts) == 1:
+            start = layout.starts[0]
+            held[layout.first_row, :, start : start + layout.n_new] = new[0]
+        else:
+            held[layout.rows, :, layout.positions] = new.transpose(1, 2)
+        return held[layout.first_row : n_rows, :, : layout.length]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one row over another."""
+        if length == 0:
+            return  # a row that was never written may not exist yet
+        for store in (self._keys, self._values):
+            for held in store.values():
+                held[target, :, :length] = held[source, :, :length]
+
+    def swap(self, a: int, b: int, length: int) -> None:
+        """Exchange the first `length` positions of two rows."""
+        for store in (self._keys, self._values):
+            for held in store.values():
+                kept = held[a, :, :length].clone()
+                held[a, :, :length] = held[b, :, :length]
+                held[b, :, :length] = kept
+
+    def clear(self, row: int) -> None:
+        """Zero a row: masked keys have weight 0, but 0 times NaN is NaN."""
+        for store in (self._keys, self._values):
+            for held in store.values():
+                held[row].zero_()
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Unused by our passes, which give positions themselves; models ask all the same."""
+        return 0
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """As above: our passes bring their own masks."""
+        return query_length, 0
+
+
+def _grown(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> Tensor:
+    n_positions = -(-length // POSITION_STEP) * POSITION_STEP
+    rows = -(-n_rows // ROW_STEP) * ROW_STEP if n_rows > 1 else 1
+    if held is not None:
+        # Doubling bounds how often a growing conversation copies its cache.
+        n_positions = (
+            held.shape[2] if held.shape[2] >= length else max(n_positions, min(2 * held.shape[2], held.shape[2] + 2048))
+        )
+        rows = max(rows, held.shape[0])
+    grown = new.new_zeros(rows, new.shape[1], n_positions, new.shape[3])
+    if held is not None:
+        grown[: held.shape[0], :, : held.shape[2]] = held
+    return grown
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    layout: Layout | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Scaled dot-product attention under a layout; without one, what transformers does.
+
+    Query (rows, heads, new, size), key and value (rows, key heads, length, size); gives (rows, new, heads, size).
+    """
+    if layout is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
+        raise NotImplementedError("attention with soft capping or sinks is not batched here")
+    mask, scale = layout.mask(kwargs.get("sliding_window")), kwargs.get("scaling")
+    rows, heads, n_new, _ = query.shape
+    group = heads // key.shape[1]
+    if n_new == 1 and group > 1:
+        # The heads that share a key head take the place of query positions: keys are read once, not repeated.
+        packed = query.reshape(rows, key.shape[1], group, -1)
+        out = torch.nn.functional.scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale)
+        return out.reshape(rows, 1, heads, -1), None
+    if group > 1:
+        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+    is_causal = mask is not None and max(layout.starts) == 0 and kwargs.get("sliding_window") is None
+    out = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=None if is_causal else mask, is_causal=is_causal, scale=scale
+    )
+    return out.transpose(1, 2), None
+
+
+AttentionInterface.register(ATTENTION, attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+@torch.inference_mode()
+def forward(
+    model: PreTrainedModel, cache: SlotCache, tokens: Sequence[Sequence[int]], starts: Sequence[int], first_row: int = 0
+) -> Tensor:
+    """Logits after the last token of each row: (rows, vocabulary), float32.
+
+    `tokens[i]` are the new tokens of cache row `first_row + i`, which holds `starts[i]` already.
+    """
+    device = model.device
+    n_new = max(len(row) for row in tokens)
+    keep = torch.tensor([[len(row) - 1] for row in tokens], device=device)
+    return _run(model, cache, tokens, Layout(first_row, starts, n_new, device), keep)[:, 0].float()
+
+
+@torch.inference_mode()
+def forward_all(model: PreTrainedModel, cache: SlotCache, tokens: Sequence[int], start: int) -> Tensor:
+    """Logits after every new token of cache row 0: (new, vocabulary), float32."""
+    layout = Layout(0, [start], len(tokens), model.device)
+    return _run(model, cache, [tokens], layout, 0)[0].float()
+
+
+def _run(
+    model: PreTrainedModel, cache: SlotCache, tokens: Sequence[Sequence[int]], layout: Layout, keep: Tensor | int
+) -> Tensor:
+    ids = torch.zeros(len(tokens), layout.n_new, dtype=torch.long)
+    for i, row in enumerate(tokens):
+        ids[i, : len(row)] = torch.tensor(row)
+    # Padding may stand beyond the last position a model knows; its output is not read.
+    last = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = layout.positions if last is None else layout.positions.clamp(max=last - 1)
+    cache.layout = layout
+    return model(
+        input_ids=ids.to(layout.device),
+        position_ids=positions,
+        # A mask of four dimensions is taken as it is; this one is never read.
+        attention_mask=torch.empty(1, 1, 1, 1, device=layout.device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=keep,
+        layout=layout,
+    ).logits
+
+
+@torch.inference_mode()
+def batches_correctly(model: PreTrainedModel, n_context: int) -> bool:
+    """Whether two requests of different length, decoded together, get the logits that the model gives each alone."""
+    vocabulary = model.config.get_text_config().vocab_size
+    window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
+    # Longer than a short sliding window, so that the window is part of the test.
+    n = max(6, min(window + 3, 64, n_context - 2))
+    rows = [[(7 * i + 3) % vocabulary for i in range(n)], [(5 * i + 1) % vocabulary for i in range(n - 3)]]
+    try:
+        cache = SlotCache()
+        forward(model, cache, [row[: n // 2] for row in rows], [0, 0])
+        got = forward(model, cache, [row[n // 2 :] for row in rows], [n // 2, n // 2])
+        got = forward(model, cache, [[2], [2]], [len(row) for row in rows])
+        want = torch.cat([model(torch.tensor([[*row, 2]], device=model.device)).logits[:, -1].float() for row in rows])
+    except (NotImplementedError, TypeError, ValueError, IndexError, RuntimeError, AttributeError, AssertionError):
+        return False
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
+    return got.shape == want.shape and bool((got - want).abs().max() <= tolerance * want.abs().max().clamp(min=1.0))

@@ -1,0 +1,231 @@
+"""A transformers model, its configuration and its tokenizer out of a GGUF file."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGMLQuantizationType, get_tensor_name_map
+from torch import Tensor, nn
+from transformers import (
+    CONFIG_MAPPING,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
+from transformers.integrations.gguf import GGUF_CONFIG_ARCHS, GGUF_TOKENIZER_MAPPING, convert_gguf_tokenizer
+
+from llm_app.engine.gguf_file import GgufFile, TensorInfo
+from llm_app.engine.packed import BlockEmbedding, PackedLinear, can_pack, check_blocks
+from llm_app.engine.placing import Piece
+from llm_app.errors import ModelRejected
+
+# Read by our own loader, which can keep blocks packed and be cancelled.
+OWN = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2")
+_NOT_CAUSAL = ("general", "tokenizer", "t5", "umt5")
+SUPPORTED = tuple(sorted({*OWN, *GGUF_CONFIG_MAPPING, *GGUF_CONFIG_ARCHS} - set(_NOT_CAUSAL)))
+_MODEL_TYPES = {"gemma3": "gemma3_text"}
+_TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")  # Conv1D of gpt2
+_ROPE_FACTORS = "rope_freqs.weight"
+
+
+def check_architecture(file: GgufFile) -> None:
+    """Raises: ModelRejected naming the architecture and the supported ones."""
+    if file.architecture.replace("-", "_") not in SUPPORTED and file.architecture not in ("qwen2moe", "qwen3moe"):
+        raise ModelRejected(
+            f"Architecture {file.architecture[:80]} is not supported for GGUF; supported: {', '.join(SUPPORTED)}."
+        )
+
+
+def config_of(file: GgufFile) -> PretrainedConfig:
+    """The configuration that the metadata describes; sizes come from the tensors where they can."""
+    architecture = file.architecture
+    fields: dict[str, Any] = {}
+    for key, name in GGUF_CONFIG_MAPPING.get(architecture, GGUF_CONFIG_MAPPING["gemma2"]).items():
+        value = file.metadata.get(f"{architecture}.{key}")
+        if name is not None and value is not None:
+            fields[name] = _single(value, f"{architecture}.{key}")
+    table = file.tensors.get("token_embd.weight")
+    if table is None or len(table.shape) != 2:
+        raise ModelRejected(f"{file.path.name} lacks the tensor token_embd.weight.")
+    fields["vocab_size"] = table.shape[0]
+    fields["tie_word_embeddings"] = "output.weight" not in file.tensors
+    for name in ("bos", "eos", "padding"):
+        fields[f"{'pad' if name == 'padding' else name}_token_id"] = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
+    head_size = file.metadata.get(f"{architecture}.attention.key_length")
+    if head_size is not None:
+        fields["head_dim"] = head_size
+    if architecture == "gpt2":
+        fields["n_positions"] = fields.pop("n_ctx", 1024)
+        fields["n_inner"] = fields.pop("feed_forward_length", None)
+    if architecture == "llama":
+        fields["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
+    _add_rope_scaling(fields, file)
+    try:
+        return CONFIG_MAPPING[_MODEL_TYPES.get(architecture, architecture)](**fields)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelRejected(f"The metadata of {file.path.name} does not describe a model: {error}.") from error
+
+
+def _single(value: Any, key: str) -> Any:
+    """One number for all layers; some files give a list with the same one repeated."""
+    if isinstance(value, np.ndarray):
+        if len(value) == 0 or (value != value[0]).any():
+            raise ModelRejected(f"{key} differs between layers, which is not supported.")
+        return value[0].item()
+    return value
+
+
+def _add_rope_scaling(fields: dict[str, Any], file: GgufFile) -> None:
+    prefix = f"{file.architecture}.rope.scaling."
+    kind, factor = file.metadata.get(prefix + "type"), file.metadata.get(prefix + "factor")
+    if kind in (None, "none") or factor is None:
+        return
+    if kind not in ("linear", "yarn"):
+        raise ModelRejected(f"Rope scaling {str(kind)[:40]} is not supported for GGUF; supported: linear, yarn.")
+    scaling = {"rope_type": kind, "factor": float(factor), "rope_theta": fields.get("rope_theta", 10_000.0)}
+    original = file.metadata.get(prefix + "original_context_length")
+    if original is not None and kind == "yarn":
+        scaling["original_max_position_embeddings"] = original
+    fields["rope_parameters"] = scaling
+
+
+def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerBase:
+    """The tokenizer in the metadata, built by transformers' own converter."""
+    metadata = file.metadata
+    parts = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for key, name in GGUF_TOKENIZER_MAPPING["tokenizer"].items()
+        if (value := metadata.get(f"tokenizer.{key}")) is not None
+    }
+    tokens = parts.get("tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens[:1]):
+        raise ModelRejected(f"{file.path.name} has no tokenizer.")
+    options = {
+        name: metadata[f"tokenizer.{key}"]
+        for key, name in GGUF_TOKENIZER_MAPPING["tokenizer_config"].items()
+        if f"tokenizer.{key}" in metadata
+    }
+    if parts.get("tokenizer_type") == "llama":
+        options.setdefault("add_bos_token", True)  # llama.cpp adds it unless the file says otherwise
+    for name in ("bos", "eos", "unknown", "padding"):
+        index = metadata.get(f"tokenizer.ggml.{name}_token_id")
+        if index is not None:
+            if not 0 <= index < len(tokens):
+                raise ModelRejected(f"The {name} token of {file.path.name} is number {index} of {len(tokens)}.")
+            options[f"{ {'unknown': 'unk', 'padding': 'pad'}.get(name, name) }_token"] = tokens[index]
+    try:
+        backend, _ = convert_gguf_tokenizer(file.architecture, parts)
+    except Exception as error:  # the converter meets arbitrary vocabularies with whatever error comes
+        raise ModelRejected(f"The tokenizer of {file.path.name} cannot be read: {error}.") from error
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **options)
+
+
+def pieces_of(file: GgufFile, model: PreTrainedModel, *, packed: bool) -> Iterator[Piece]:
+    """Every tensor of the file under the model's name for it; with `packed`, matrices stay in their blocks.
+
+    Raises: ModelRejected for a tensor that the architecture does not have, since leaving it out would change answers.
+    """
+    names = _names(file, model)
+    for name, info in file.tensors.items():
+        if name == _ROPE_FACTORS:
+            continue
+        if name not in names:
+            raise ModelRejected(f"Tensor {name[:80]} of {file.path.name} has no place in a {file.architecture} model.")
+        yield _piece(file, info, names[name], model, packed=packed)
+        if packed and name == "token_embd.weight" and model.config.tie_word_embeddings:
+            yield from _tied_head(file, info, model)
+
+
+def _tied_head(file: GgufFile, info: TensorInfo, model: PreTrainedModel) -> Iterator[Piece]:
+    """The output layer gets blocks of its own: a lookup wants rows, a product wants them interleaved."""
+    head = model.get_output_embeddings()
+    name = next(name for name, module in model.named_modules() if module is head)
+    if can_pack(info.shape, info.type):
+        yield Piece(f"{name}.weight", 0, partial(_dense, file, info, _unchanged), partial(_packed_linear, file, info, _unchanged))
+
+
+def _names(file: GgufFile, model: PreTrainedModel) -> dict[str, str]:
+    """GGUF's name -> transformers' name."""
+    number = next(arch for arch in MODEL_ARCH if MODEL_ARCH_NAMES[arch] == file.architecture)
+    table = get_tensor_name_map(number, model.config.num_hidden_layers)
+    names = {}
+    for ours in model.state_dict():
+        stem, _, leaf = ours.rpartition(".")
+        theirs = table.get_name(stem)
+        if theirs is not None:
+            names[f"{theirs}.{leaf}"] = ours
+    return names
+
+
+def _piece(file: GgufFile, info: TensorInfo, name: str, model: PreTrainedModel, *, packed: bool) -> Piece:
+    arrange = _arrangement(file.architecture, info.name, model.config)
+    replace: Callable[[nn.Module], nn.Module] | None = None
+    if packed and can_pack(info.shape, info.type):
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if type(owner) is nn.Linear and tuple(owner.weight.shape) == info.shape:
+            replace = partial(_packed_linear, file, info, arrange)
+        elif type(owner) is nn.Embedding and info.type == GGMLQuantizationType.Q8_0:
+            replace = partial(_block_embedding, file, info, model.dtype)
+    return Piece(name, info.n_bytes, partial(_dense, file, info, arrange), replace)
+
+
+def _dense(file: GgufFile, info: TensorInfo, arrange: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.array(arrange(file.values(info)), copy=True))
+
+
+def _packed_linear(
+    file: GgufFile, info: TensorInfo, arrange: Callable[[np.ndarray], np.ndarray], owner: nn.Module
+) -> nn.Module:
+    # Arrangements of packable layers move whole rows, and blocks never cross rows.
+    rows = arrange(file.rows(info))
+    check_blocks(info.name, rows, info.type)
+    return PackedLinear(rows, info.type, owner.bias)
+
+
+def _block_embedding(file: GgufFile, info: TensorInfo, dtype: torch.dtype, owner: nn.Embedding) -> nn.Module:
+    check_blocks(info.name, file.rows(info), info.type)
+    return BlockEmbedding(file.path, info.start, (owner.num_embeddings, owner.embedding_dim), dtype)
+
+
+def _arrangement(architecture: str, name: str, config: PretrainedConfig) -> Callable[[np.ndarray], np.ndarray]:
+    """What undoes llama.cpp's change of this tensor."""
+    if architecture == "llama" and (".attn_q." in name or ".attn_k." in name):
+        n_heads = config.num_attention_heads if ".attn_q." in name else config.num_key_value_heads
+        return partial(_halves_from_pairs, n_heads=n_heads)
+    if architecture.startswith("gemma") and name.endswith("norm.weight"):
+        return lambda values: values - 1  # stored as 1 + w
+    if architecture == "gpt2" and name.endswith(_TRANSPOSED) and name != "output.weight":
+        return lambda values: values.T
+    return _unchanged
+
+
+def _unchanged(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def _halves_from_pairs(rows: np.ndarray, *, n_heads: int) -> np.ndarray:
+    """llama.cpp rotates neighbouring rows of a head, transformers a row and the one half a head later."""
+    return rows.reshape(n_heads, -1, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def apply_rope_factors(file: GgufFile, model: PreTrainedModel) -> None:
+    """Divide the rotary frequencies by the factors that Llama 3.1 and later files carry."""
+    info = file.tensors.get(_ROPE_FACTORS)
+    if info is not None:
+        rotary = model.get_submodule("model.rotary_emb")
+        factors = torch.from_numpy(file.values(info)).to(rotary.inv_freq.device)
+        rotary.inv_freq.div_(factors)
+        rotary.original_inv_freq = rotary.inv_freq.clone()
+
+
+def set_end_tokens(file: GgufFile, model: PreTrainedModel) -> None:
+    """Every token that ends a reply: of the text, of the turn, of the message."""
+    ids = [file.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
+    ends = sorted({index for index in ids if index is not None})
+    model.generation_config = GenerationConfig.from_model_config(model.config)
+    model.generation_config.eos_token_id = ends or None

@@ -1,0 +1,224 @@
+"""Which model is loaded now; swapping and unloading it; the door through which everybody reaches it."""
+
+import logging
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings
+from llm_app.engine import catalog, fit
+from llm_app.engine.adapters import AttachReport
+from llm_app.engine.decoding import Decoder
+from llm_app.engine.loading import LoadedModel, LoadProgress, load, release_memory
+from llm_app.engine.request import Stream
+from llm_app.engine.scoring import prompt_logprobs
+from llm_app.engine.turn import Turn
+from llm_app.errors import ModelBusy, ModelLoading, ModelNotFound, ShuttingDown, UserError
+from llm_app.messages import TokenLogprob
+
+log = logging.getLogger(__name__)
+SWAP_GRACE_SECONDS = 60.0  # replies of the old model may end for so long when another takes its place
+
+State = Literal["empty", "loading", "ready", "failed", "stopping"]
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """What a page or a health check shows. `reason` says why there is no model."""
+
+    state: State
+    model: str | None = None
+    adapter: str | None = None
+    precision: str | None = None
+    phase: str | None = None
+    fraction: float = 0.0
+    reason: str | None = None
+    n_running: int = 0
+    n_waiting: int = 0
+
+
+class Host:
+    """One loaded model, shared by chats, the API and long work; one forward pass at a time."""
+
+    def __init__(self, settings: Settings, serve: ServeConfig | None = None) -> None:
+        self.settings = settings
+        self.turn = Turn()
+        self._serve = serve or ServeConfig()
+        self._decoder: Decoder | None = None
+        self._loading = threading.Lock()
+        self._progress: LoadProgress | None = None
+        self._reason: str | None = None
+        self._adapter: str | None = None
+        self._is_stopping = False
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model that answers now.
+
+        Raises: ModelLoading when there is none yet; ShuttingDown.
+        """
+        return self._ready().loaded
+
+    def status(self) -> HostStatus:
+        """A snapshot; never blocks."""
+        decoder, progress = self._decoder, self._progress
+        phase, fraction = (progress.phase, progress.fraction) if progress else (None, 0.0)
+        if decoder is None:
+            state: State = "loading" if progress else "failed" if self._reason else "empty"
+            return HostStatus(
+                "stopping" if self._is_stopping else state, phase=phase, fraction=fraction, reason=self._reason
+            )
+        loaded = decoder.loaded
+        state = "stopping" if self._is_stopping else "failed" if decoder.is_down else "ready"
+        reason = "The decoder failed repeatedly." if decoder.is_down else self._reason
+        return HostStatus(
+            state,
+            loaded.entry.name,
+            self._adapter,
+            loaded.precision,
+            phase,
+            fraction,
+            reason,
+            decoder.n_running,
+            decoder.n_waiting,
+        )
+
+    def load(self, config: ModelConfig) -> Iterator[LoadProgress]:
+        """Load a model in place of the present one, which answers until the new one is ready.
+
+        Where both do not fit in memory, the old one is unloaded first, and taken back if the new one fails.
+        Closing the iterator cancels. Raises: ModelBusy, ModelNotFound, ModelRejected, DoesNotFit.
+        """
+        if self._is_stopping:
+            raise ShuttingDown("The server is shutting down.", retry_after_seconds=30)
+        if not self._loading.acquire(blocking=False):
+            raise ModelBusy(
+                "Another model is being loaded. Wait until it is ready, or cancel it.", retry_after_seconds=5
+            )
+        try:
+            self._reason = None
+            self._progress = LoadProgress("checking", 0.0)
+            yield from self._load(config)
+        except UserError as error:
+            self._reason = error.message
+            raise
+        finally:
+            self._progress = None
+            self._loading.release()
+
+    def unload(self) -> None:
+        """Let go of the model; its memory is given back. Replies under way end with an error after a moment."""
+        self._adapter = None
+        self._close(self._take_decoder(), grace_seconds=1.0)
+
+    def attach(self, adapter: str) -> AttachReport:
+        """Put an adapter into the loaded base, and make it the one that answers."""
+        loaded = self.loaded
+        entry = catalog.find_adapter(adapter, self.settings)
+        with self.turn.held():
+            report = loaded.adapters.attach(entry.path, name=entry.name)
+        self._adapter = entry.name
+        return report
+
+    def detach(self, adapter: str) -> None:
+        """Take an adapter out again; the base answers as before."""
+        with self.turn.held():
+            self.loaded.adapters.detach(adapter)
+        if self._adapter == adapter:
+            self._adapter = None
+
+    @property
+    def adapter(self) -> str | None:
+        """The adapter that answers when a request does not name one."""
+        return self._adapter
+
+    def stream(self, prompt_ids: Sequence[int], sampling: SamplingConfig, *, adapter: str | None = None) -> Stream:
+        """Start a reply. `adapter`: an attached one, or None for the base.
+
+        Raises: QueueFull, ContextLengthExceeded, ModelLoading, ShuttingDown, ModelNotFound.
+        """
+        decoder = self._ready()
+        self._check_adapter(decoder.loaded, adapter)
+        return decoder.submit(prompt_ids, sampling, adapter)
+
+    def prompt_logprobs(
+        self, prompt_ids: Sequence[int], n_top: int, *, adapter: str | None = None
+    ) -> list[TokenLogprob]:
+        """Log-probability of every token of a text given those before it; NaN for the first."""
+        loaded = self.loaded
+        self._check_adapter(loaded, adapter)
+        return prompt_logprobs(loaded, self.turn, prompt_ids, n_top, adapter)
+
+    def shutdown(self, grace_seconds: float = 20.0) -> None:
+        """Take nothing new, let replies end for so long, then end them."""
+        self._is_stopping = True
+        decoder = self._decoder
+        if decoder is not None:
+            decoder.close(grace_seconds)
+
+    def _ready(self) -> Decoder:
+        if self._is_stopping:
+            raise ShuttingDown("The server is shutting down. Try again in a minute.", retry_after_seconds=30)
+        if self._decoder is None:
+            if self._progress is not None:
+                percent = math.floor(100 * self._progress.fraction)
+                raise ModelLoading(
+                    f"The model is being loaded ({percent} %). Try again in a moment.", retry_after_seconds=2
+                )
+            raise ModelLoading(self._reason or "No model is loaded. Load one first.", retry_after_seconds=10)
+        return self._decoder
+
+    def _check_adapter(self, loaded: LoadedModel, adapter: str | None) -> None:
+        if adapter is not None and adapter not in loaded.adapters.names:
+            known = ", ".join(loaded.adapters.names) or "none"
+            raise ModelNotFound(f"No adapter {adapter} is attached (attached: {known}).", param="model")
+
+    def _load(self, config: ModelConfig) -> Iterator[LoadProgress]:
+        entry = catalog.find_model(config.model, self.settings)
+        old = self._decoder
+        estimate = fit.estimate(entry, config)
+        if old is not None and not estimate.fits:
+            freed = fit.Fit(estimate.needs_bytes, estimate.free_bytes + old.loaded.n_bytes, None)
+            fit.require(freed if freed.fits else estimate)
+            self._close(self._take_decoder(), grace_seconds=SWAP_GRACE_SECONDS)
+            try:
+                yield from self._place(config)
+            except BaseException:
+                for _ in self._place(old.loaded.config):
+                    pass
+                raise
+            return
+        fit.require(estimate)
+        yield from self._place(config)
+
+    def _place(self, config: ModelConfig) -> Iterator[LoadProgress]:
+        loaded: LoadedModel | None = None
+        for event in load(config, self.settings):
+            if isinstance(event, LoadedModel):
+                loaded = event
+            else:
+                self._progress = event
+                yield event
+        assert loaded is not None
+        old = self._take_decoder()
+        self._decoder = Decoder(
+            loaded, self.turn, max_streams=self._serve.max_streams, max_waiting=self._serve.max_waiting
+        )
+        self._adapter = None
+        if config.adapter:
+            self.attach(config.adapter)
+        if old is not None:
+            # Replies of the old model end in their own time; who loads need not wait for them.
+            threading.Thread(target=self._close, args=(old, SWAP_GRACE_SECONDS), daemon=True).start()
+
+    def _take_decoder(self) -> Decoder | None:
+        decoder, self._decoder = self._decoder, None
+        return decoder
+
+    def _close(self, decoder: Decoder | None, grace_seconds: float) -> None:
+        if decoder is not None:
+            decoder.close(grace_seconds)
+            decoder.loaded.close()
+            release_memory()

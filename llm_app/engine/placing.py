@@ -1,0 +1,144 @@
+"""Puts weights, tensor by tensor, into a model that was made without any: each linear layer in its final form at once.
+
+So the peak of memory is the finished model and one tensor, and a load can be cancelled between two tensors.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+from llm_app.engine.packed import PrepackedLinear, can_prepack
+from llm_app.errors import ModelRejected
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One tensor of a checkpoint, not read yet. `replace` makes a whole module of it instead of a parameter."""
+
+    name: str
+    n_bytes: int
+    read: Callable[[], Tensor]
+    replace: Callable[[nn.Module], nn.Module] | None = None
+
+
+def empty_model(config: PretrainedConfig, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+    """The model without memory for its parameters; its buffers are real."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
+    return model.eval()
+
+
+def fill(model: PreTrainedModel, pieces: Iterable[Piece], precision: str, device: torch.device) -> Iterator[int]:
+    """Place every piece; yields the bytes read so far.
+
+    Raises: ModelRejected if a tensor has another shape than the model, is not finite, or is missing.
+    """
+    head = model.get_output_embeddings()
+    dtype = model.dtype
+    n_done = 0
+    for piece in pieces:
+        owner_name, _, leaf = piece.name.rpartition(".")
+        owner = model.get_submodule(owner_name)
+        if piece.replace is not None:
+            model.set_submodule(owner_name, piece.replace(owner))
+        else:
+            tensor = _checked(piece, owner, leaf).to(device=device, dtype=dtype)
+            made = None
+            if leaf == "weight" and type(owner) is nn.Linear:
+                made = linear(tensor, owner.bias, precision, is_head=owner is head)
+            if made is not None:
+                model.set_submodule(owner_name, made)
+            else:
+                _assign(owner, leaf, tensor)
+        n_done += piece.n_bytes
+        yield n_done
+
+
+def _checked(piece: Piece, owner: nn.Module, leaf: str) -> Tensor:
+    tensor = piece.read()
+    wanted = getattr(owner, leaf)
+    if tensor.shape != wanted.shape:
+        raise ModelRejected(
+            f"Tensor {piece.name} has shape {tuple(tensor.shape)}; the configuration says {tuple(wanted.shape)}."
+        )
+    check_finite([(piece.name, tensor)])
+    return tensor
+
+
+def check_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raises: ModelRejected naming the first tensor with NaN or infinity in it."""
+    for name, tensor in tensors:
+        # NaN and infinity both reach the minimum or the maximum: one pass, no second tensor.
+        if tensor.is_floating_point() and tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
+            raise ModelRejected(f"Tensor {name} has non-finite values (NaN or infinity). Download the model again.")
+
+
+def _assign(owner: nn.Module, leaf: str, tensor: Tensor) -> None:
+    if leaf in owner._buffers:
+        owner._buffers[leaf] = tensor
+    else:
+        owner._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+
+
+def linear(weight: Tensor, bias: nn.Parameter | None, precision: str, *, is_head: bool) -> nn.Module | None:
+    """The layer for this precision, or None where a plain nn.Linear is right."""
+    if precision == "bf16" and weight.device.type == "cpu" and can_prepack():
+        return PrepackedLinear(weight, bias)
+    # bitsandbytes leaves the output layer alone, as transformers does: logits suffer most.
+    if precision in ("int8", "nf4", "fp4") and not is_head:
+        return _quantised(weight, bias, precision)
+    return None
+
+
+def _quantised(weight: Tensor, bias: nn.Parameter | None, precision: str) -> nn.Module:
+    import bitsandbytes as bnb
+
+    n_out, n_in = weight.shape
+    layer: nn.Module
+    if precision == "int8":
+        layer = bnb.nn.Linear8bitLt(n_in, n_out, bias=bias is not None, has_fp16_weights=False, threshold=6.0, device="meta")
+        layer.weight = bnb.nn.Int8Params(weight.cpu(), requires_grad=False, has_fp16_weights=False)
+    else:
+        layer = bnb.nn.Linear4bit(
+            n_in, n_out, bias=bias is not None, compute_dtype=torch.bfloat16, quant_type=precision, device="meta"
+        )
+        layer.weight = bnb.nn.Params4bit(
+            weight.cpu(), requires_grad=False, quant_type=precision, compress_statistics=True, module=layer
+        )
+    layer.weight = layer.weight.to(weight.device)
+    layer.register_parameter("bias", bias)
+    return layer
+
+
+def finish(model: PreTrainedModel, precision: str, device: torch.device) -> None:
+    """Tie what the configuration ties, move the buffers, and make sure that nothing is missing.
+
+    Raises: ModelRejected naming a missing tensor.
+    """
+    head, table = model.get_output_embeddings(), model.get_input_embeddings()
+    if model.config.tie_word_embeddings and type(head) is nn.Linear and head.weight.is_meta:
+        # oneDNN's layout cannot be looked up row by row, so the table then exists twice.
+        made = linear(table.weight, head.bias, precision, is_head=True)
+        if made is not None:
+            model.set_output_embeddings(made)
+        else:
+            head.weight = table.weight
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise ModelRejected(f"The model's files lack the tensor {name}.")
+    model.to(device)
+
+
+def convert(model: PreTrainedModel, precision: str) -> None:
+    """Give the linear layers of a dense model their final form."""
+    head = model.get_output_embeddings()
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.Linear:
+            made = linear(module.weight.detach(), module.bias, precision, is_head=module is head)
+            if made is not None:
+                model.set_submodule(name, made)

@@ -1,0 +1,193 @@
+"""One reply under way: what was asked, what was said, and the stream its reader iterates."""
+
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from llm_app.config import SamplingConfig
+from llm_app.engine.detokenise import TextStream, TokenBytes
+from llm_app.engine.sampling import Choice, Sampler
+from llm_app.messages import Delta, FinishReason, TokenLogprob, Usage
+
+MAX_SECONDS = 1800.0  # a reply that takes longer is ended, with the reason said
+
+
+class Stream(Iterator[Delta]):
+    """A reply as it comes. Iterate it; close it to stop: the request leaves the batch at the next step."""
+
+    def __init__(self, seed: int, wake: Callable[[], None]) -> None:
+        self.seed = seed
+        self._wake = wake
+        self._items: queue.SimpleQueue[Delta | Exception | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._ended = False
+
+    def __next__(self) -> Delta:
+        delta = self.get(None)
+        assert delta is not None
+        return delta
+
+    def get(self, timeout_seconds: float | None) -> Delta | None:
+        """The next piece, or None when nothing came in time.
+
+        Raises: StopIteration at the end; GenerationFailed where the model could not go on.
+        """
+        if self._ended:
+            raise StopIteration
+        try:
+            item = self._items.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return None
+        if item is None:
+            self._ended = True
+            raise StopIteration
+        if isinstance(item, Exception):
+            self._ended = True
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Stop. What was read so far stays valid."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._items.put(None)
+            self._wake()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the reader has stopped it."""
+        return self._closed.is_set()
+
+    def put(self, item: Delta | Exception | None) -> None:
+        """For the engine: hand over the next piece, a failure, or None at the end."""
+        self._items.put(item)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Vocabulary(Protocol):
+    """What a request needs of the loaded model."""
+
+    tokenizer: PreTrainedTokenizerBase
+    n_context: int
+    eos_ids: frozenset[int]
+    token_bytes: TokenBytes
+
+
+@dataclass
+class Request:
+    """A prompt and its reply in the making. Only the thread that decodes it touches it, `stream` apart."""
+
+    prompt_ids: list[int]
+    sampling: SamplingConfig
+    adapter: str | None
+    stream: Stream
+    sampler: Sampler
+    text: TextStream
+    vocabulary: Vocabulary
+    max_new_tokens: int
+    n_cached: int = 0  # tokens whose keys and values are in the cache
+    output_ids: list[int] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    started: float = field(default_factory=time.perf_counter)
+    first_token_at: float | None = None
+    _is_prefix_sent: bool = False  # "start the reply with" is part of the reply
+    _unsent: list[int] = field(default_factory=list)
+    _logprobs: list[TokenLogprob] = field(default_factory=list)
+
+    @property
+    def n_prompt_left(self) -> int:
+        """Prompt tokens still to be computed."""
+        return len(self.prompt_ids) - self.n_cached
+
+    @property
+    def is_over(self) -> bool:
+        """Finished, or left by its reader."""
+        return self.finish_reason is not None or self.stream.is_closed
+
+    @property
+    def n_needed(self) -> int:
+        """Cache positions it may come to fill."""
+        return len(self.prompt_ids) + self.max_new_tokens
+
+    def take(self, choice: Choice) -> None:
+        """Add a chosen token, pass on the text that became certain, and end the reply where it ends."""
+        now = time.perf_counter()
+        self.first_token_at = self.first_token_at or now
+        self.sampler.accept(choice.token_id)
+        self.output_ids.append(choice.token_id)
+        if choice.token_id in self.vocabulary.eos_ids and not self.sampling.ignore_eos:
+            self.finish("stop")
+            return
+        self._unsent.append(choice.token_id)
+        if choice.logprob is not None:
+            self._logprobs.append(self._described(choice))
+        text = self.text.push([choice.token_id])
+        if self.text.is_stopped:
+            self.finish("stop", text)
+        elif len(self.output_ids) >= self.max_new_tokens:
+            self.finish("length", text)
+        elif now - self.started > MAX_SECONDS:
+            self.finish("time", text)
+        elif text or self._logprobs:
+            self._send(text)
+
+    def finish(self, reason: FinishReason, text: str = "") -> None:
+        """Send what is left, with the reason and what the reply cost."""
+        self.finish_reason = reason
+        self._send(text + self.text.finish(), reason, self.usage())
+        self.stream.put(None)
+
+    def fail(self, error: Exception) -> None:
+        """End with an error; what was sent before stays with the reader."""
+        self.finish_reason = "cancelled"
+        self.stream.put(error)
+
+    def usage(self) -> Usage:
+        """What the reply has cost so far."""
+        now = time.perf_counter()
+        first = (self.first_token_at or now) - self.started
+        return Usage(len(self.prompt_ids), len(self.output_ids), first, now - self.started, self.sampler.seed)
+
+    def _send(self, text: str, reason: FinishReason | None = None, usage: Usage | None = None) -> None:
+        if not self._is_prefix_sent:
+            text, self._is_prefix_sent = self.sampling.reply_prefix + text, True
+        self.stream.put(Delta(text, tuple(self._unsent), tuple(self._logprobs), reason, usage))
+        self._unsent, self._logprobs = [], []
+
+    def _described(self, choice: Choice) -> TokenLogprob:
+        data = self.vocabulary.token_bytes
+        top = tuple(TokenLogprob(token, data(token), logprob) for token, logprob in choice.top)
+        return TokenLogprob(choice.token_id, data(choice.token_id), choice.logprob or 0.0, top)
+
+
+def new_request(
+    vocabulary: Vocabulary,
+    prompt_ids: Sequence[int],
+    sampling: SamplingConfig,
+    adapter: str | None,
+    wake: Callable[[], None],
+) -> Request:
+    """A request whose lengths are settled: the reply ends where the context ends at the latest."""
+    seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
+    room = vocabulary.n_context - len(prompt_ids)
+    return Request(
+        prompt_ids=list(prompt_ids),
+        sampling=sampling,
+        adapter=adapter,
+        stream=Stream(seed, wake),
+        sampler=Sampler(sampling, prompt_ids, seed),
+        text=TextStream(vocabulary.tokenizer, sampling.stop),
+        vocabulary=vocabulary,
+        max_new_tokens=min(sampling.max_new_tokens, room),
+    )

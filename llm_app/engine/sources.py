@@ -1,0 +1,192 @@
+"""Where a model comes from, a folder or a GGUF file, and how it becomes a transformers model in a given precision."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from llm_app.engine import gguf_model, placing
+from llm_app.engine.catalog import ModelEntry
+from llm_app.engine.forward import ATTENTION
+from llm_app.engine.gguf_file import GgufFile
+from llm_app.engine.packed import can_pack
+from llm_app.engine.placing import Piece
+from llm_app.engine.weights import CheckedFolder, check_folder
+from llm_app.errors import ModelRejected
+
+Dtype = {"fp32": torch.float32}  # every other precision computes in bfloat16
+
+
+@dataclass
+class Built:
+    """A finished model, the precision it really has, and what a person should know about it."""
+
+    model: PreTrainedModel
+    precision: str
+    notes: list[str] = field(default_factory=list)
+
+
+class Source(ABC):
+    """Checked files of one model."""
+
+    files: list[Path]  # those with weights
+
+    @abstractmethod
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Raises: ModelRejected if it cannot be read."""
+
+    @abstractmethod
+    def build(self, precision: str, device: torch.device) -> Iterator[float | Built]:
+        """Fractions done, at last the model."""
+
+
+def open_source(entry: ModelEntry) -> Source:
+    """Check the files, reading headers only.
+
+    Raises: ModelRejected.
+    """
+    return GgufSource(entry.path) if entry.path.suffix == ".gguf" else FolderSource(entry.path)
+
+
+class FolderSource(Source):
+    """A Hugging Face folder with safetensors."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checked: CheckedFolder = check_folder(path)
+        self.files = sorted({info.file for info in self.checked.tensors.values()})
+        if "quantization_config" in self.checked.config:
+            raise ModelRejected(f"{path.name} is quantized already. Use the original weights, or a .gguf file.")
+        self.config = _or_rejected(path, "config.json", partial(AutoConfig.from_pretrained, path, **_OFFLINE))
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The folder's own."""
+        return _or_rejected(self.path, "the tokenizer", partial(AutoTokenizer.from_pretrained, self.path, **_OFFLINE))
+
+    def build(self, precision: str, device: torch.device) -> Iterator[float | Built]:
+        """Tensor by tensor where the names are the model's own, else through transformers' converters."""
+        dtype = Dtype.get(precision, torch.bfloat16)
+        model = placing.empty_model(self.config, dtype, ATTENTION)
+        names = _plain_names(model, set(self.checked.tensors))
+        if names is None:
+            del model
+            yield from self._converted(precision, dtype, device)
+            return
+        pieces = [
+            Piece(name, info.n_bytes, partial(_read_tensor, info.file, name))
+            for name, info in self.checked.tensors.items() if name in names
+        ]
+        for n_done in placing.fill(model, pieces, precision, device):
+            yield n_done / self.checked.n_bytes
+        placing.finish(model, precision, device)
+        if (self.path / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(self.path, local_files_only=True)
+        yield Built(model, precision)
+
+    def _converted(self, precision: str, dtype: torch.dtype, device: torch.device) -> Iterator[float | Built]:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            self.path, config=self.config, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True,
+            output_loading_info=True, **_OFFLINE,
+        )
+        if info["missing_keys"]:
+            raise ModelRejected(f"The model's files lack the tensor {sorted(info['missing_keys'])[0]}.")
+        yield 0.6
+        placing.check_finite(model.state_dict().items())
+        yield 0.7
+        placing.convert(model.to(device).eval(), precision)
+        yield Built(model, precision)
+
+
+_OFFLINE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+
+
+def _or_rejected(path: Path, what: str, read: Any) -> Any:
+    try:
+        return read()
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelRejected(f"{what} of {path.name} cannot be read: {reason}") from error
+
+
+def _read_tensor(file: Path, name: str) -> Tensor:
+    with safe_open(file, "pt") as tensors:
+        return tensors.get_tensor(name)
+
+
+def _plain_names(model: PreTrainedModel, names: set[str]) -> set[str] | None:
+    """The checkpoint's names to read if they are the model's own and complete, else None."""
+    ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
+    names = {name for name in names if not any(pattern.search(name) for pattern in ignored)}
+    wanted = set(model.state_dict())
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    return names if names <= wanted and wanted - names == tied else None
+
+
+class GgufSource(Source):
+    """A GGUF file."""
+
+    def __init__(self, path: Path) -> None:
+        self.file, self.files = GgufFile(path), [path]
+        gguf_model.check_architecture(self.file)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The one in the metadata."""
+        return gguf_model.tokenizer_of(self.file)
+
+    def build(self, precision: str, device: torch.device) -> Iterator[float | Built]:
+        """Packed on the CPU for precision gguf, else dequantised."""
+        notes: list[str] = []
+        packed = precision == "gguf"
+        if packed and device.type != "cpu":
+            packed, precision = False, "bf16"
+            notes.append("blocks stay packed on the CPU only: dequantised to bf16 on this device")
+        dtype = Dtype.get(precision, torch.bfloat16)
+        if self.file.architecture not in gguf_model.OWN:
+            yield from self._through_transformers(precision, dtype, device, notes)
+            return
+        model = placing.empty_model(gguf_model.config_of(self.file), dtype, ATTENTION)
+        pieces = gguf_model.pieces_of(self.file, model, packed=packed)
+        n_bytes = sum(info.n_bytes for info in self.file.tensors.values())
+        for n_done in placing.fill(model, pieces, precision, device):
+            yield n_done / n_bytes
+        placing.finish(model, precision, device)
+        gguf_model.apply_rope_factors(self.file, model)
+        gguf_model.set_end_tokens(self.file, model)
+        if packed:
+            notes += self._unpacked_note(model)
+        yield Built(model, precision, notes)
+
+    def _unpacked_note(self, model: PreTrainedModel) -> list[str]:
+        kinds = {
+            info.type.name for info in self.file.tensors.values()
+            if len(info.shape) == 2 and not can_pack(info.shape, info.type)
+        }
+        n_dense = sum(type(module) is nn.Linear for module in model.modules())
+        return [f"{n_dense} layers stored as {', '.join(sorted(kinds))} were dequantised to bf16"] if n_dense else []
+
+    def _through_transformers(
+        self, precision: str, dtype: torch.dtype, device: torch.device, notes: list[str]
+    ) -> Iterator[float | Built]:
+        from transformers import GgufConfig
+
+        path = self.file.path
+        load = partial(
+            AutoModelForCausalLM.from_pretrained, path.parent, gguf_file=path.name, dtype=dtype,
+            attn_implementation=ATTENTION, quantization_config=GgufConfig(dequantize=True), **_OFFLINE,
+        )
+        model = _or_rejected(path, "the model", load)
+        yield 0.7
+        placing.check_finite(model.state_dict().items())
+        if precision == "gguf":
+            precision = "bf16"
+            notes.append(f"blocks of a {self.file.architecture} model cannot stay packed: dequantised to bf16")
+        placing.convert(model.to(device).eval(), precision)
+        yield Built(model, precision, notes)

@@ -1,0 +1,56 @@
+"""Whose forward pass is next."""
+
+import heapq
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CHAT, BATCH = 0, 1
+PATIENCE = 2  # passes of higher rank that one waiting of lower rank lets by
+
+
+class Turn:
+    """A lock that is held for one forward pass: chats first, but work of lower rank is never starved.
+
+    Not re-entrant. Within a rank, first come, first served.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: list[tuple[int, int]] = []
+        self._numbers = itertools.count()
+        self._is_held = False
+        self._n_passed = 0  # passes that overtook somebody since the last of lower rank
+
+    @contextmanager
+    def held(self, rank: int = CHAT) -> Iterator[None]:
+        """Wait for the turn, hold it for the block."""
+        self.acquire(rank)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def acquire(self, rank: int = CHAT) -> None:
+        """Wait for the turn."""
+        with self._condition:
+            ticket = (rank, next(self._numbers))
+            heapq.heappush(self._waiting, ticket)
+            self._condition.wait_for(lambda: not self._is_held and self._next() == ticket)
+            self._waiting.remove(ticket)
+            heapq.heapify(self._waiting)
+            self._is_held = True
+            overtakes = any(other[0] > rank for other in self._waiting)
+            self._n_passed = self._n_passed + 1 if overtakes else 0
+
+    def release(self) -> None:
+        """Give it to the next."""
+        with self._condition:
+            self._is_held = False
+            self._condition.notify_all()
+
+    def _next(self) -> tuple[int, int]:
+        if self._n_passed >= PATIENCE:
+            return max(self._waiting, key=lambda ticket: (ticket[0], -ticket[1]))
+        return self._waiting[0]

@@ -1,0 +1,83 @@
+"""Errors a person can mend. Each says what is wrong and what to do; everything else is a bug and goes up.
+
+`status` and `code` follow the OpenAI error shape, so that page, API and command line show one sentence.
+"""
+
+
+class UserError(Exception):
+    """The caller can mend this. `param` names the offending field where there is one."""
+
+    status = 400
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ModelNotFound(UserError):
+    """No model or adapter of that name."""
+
+    status, code = 404, "model_not_found"
+
+
+class ModelRejected(UserError):
+    """The files are incomplete, unsafe or of a kind this program does not run."""
+
+    code = "invalid_model"
+
+
+class DoesNotFit(UserError):
+    """The model needs more memory than is free."""
+
+    code = "does_not_fit"
+
+
+class ContextLengthExceeded(UserError):
+    """Prompt (and what was insisted on after it) is longer than the context."""
+
+    code = "context_length_exceeded"
+
+
+class ModelBusy(UserError):
+    """Another load is under way."""
+
+    status, code = 409, "model_busy"
+
+
+class QueueFull(UserError):
+    """Admission is bounded; this request is over the bound."""
+
+    status, code = 429, "queue_full"
+
+
+class ModelLoading(UserError):
+    """No model is ready yet, or none is loaded."""
+
+    status, code = 503, "model_loading"
+
+
+class EngineUnavailable(UserError):
+    """The decoding worker failed repeatedly and was not restarted again."""
+
+    status, code = 503, "engine_unavailable"
+
+
+class ShuttingDown(UserError):
+    """The server is on its way out."""
+
+    status, code = 503, "shutting_down"
+
+
+class GenerationFailed(UserError):
+    """The model could not go on: invalid numbers, or a fault in the middle of a reply."""
+
+    status, code = 500, "internal_error"
+
+
+class Cancelled(UserError):
+    """The person stopped it."""
+
+    status, code = 409, "cancelled"

@@ -1,0 +1,186 @@
+"""Puts the program together and serves it: page and API on one port, the model loading behind them."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_app.config import ModelConfig, ServeConfig, Settings
+from llm_app.errors import UserError
+
+if TYPE_CHECKING:
+    from llm_app.http_server import Server
+    from llm_app.services import Services
+
+log = logging.getLogger(__name__)
+
+# Below these, known holes of the package are open (shared cookies, form limits) or a kernel is missing.
+FLOORS = {"torch": (2, 10), "starlette": (1, 3, 1), "gradio": (6, 20)}
+
+
+def serve(config: ServeConfig, model: ModelConfig, settings: Settings) -> int:
+    """Serve until a signal comes. Gives the exit code.
+
+    Raises: UserError if a package, the home folder, the port or the model is not as needed.
+    """
+    # Until the server handles it: an orderly end, without a traceback from the middle of an import.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    check_packages()
+    check_home(settings.home)
+    if settings.is_public:
+        _close_to_the_hub()
+    listener = open_port(config.host, config.port)
+    with listener, _private_folder() as folder:
+        config, model = _from_any_folder(config, model)
+        server = _build_server(config, model, settings, url=_url(listener))
+        os.chdir(folder)
+        server.run(sockets=[listener])
+    return 0
+
+
+def check_packages() -> None:
+    """Installed and not older than the floors."""
+    for name, floor in FLOORS.items():
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            raise UserError(f"The package {name} is not installed. Run: pip install -r requirements.txt") from None
+        if _release(installed) < floor:
+            wanted = ".".join(map(str, floor))
+            raise UserError(f"{name} {installed} is too old, {wanted} is needed. Run: pip install -r requirements.txt")
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """(2, 13, 0) of "2.13.0+cpu"; what is no number ends it."""
+    numbers = []
+    for part in text.split("+")[0].split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+def check_home(home: Path) -> None:
+    """Make the home folder if need be and write in it once."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"Cannot write in {home} ({error.strerror}). Set PROOFBENCH_HOME to a folder that you may write in."
+        ) from None
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A listening socket. Early callers wait in its backlog while the program puts itself together."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UserError(f"Cannot listen on {host}: {error.strerror}.", param="host") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port.", param="port"
+        ) from None
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    """The address to type into a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{host}:{port}"
+
+
+def _close_to_the_hub() -> None:
+    """A public demo runs what it was built with: no download, and no token that a fault could show."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        os.environ.pop(name, None)
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Empty folders of this process: gradio may hand out copies of what lies in the working and temporary folders."""
+    root = Path(tempfile.mkdtemp(prefix="proofbench-"))
+    work, temporary, uploads = root / "work", root / "tmp", root / "uploads"
+    for folder in (work, temporary, uploads):
+        folder.mkdir()
+    before = tempfile.tempdir
+    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    try:
+        yield work
+    finally:
+        os.chdir("/")
+        tempfile.tempdir = before
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _from_any_folder(config: ServeConfig, model: ModelConfig) -> tuple[ServeConfig, ModelConfig]:
+    """Paths relative to where the person stands, made absolute before the working folder changes."""
+    if config.api_key_file is not None:
+        config = replace(config, api_key_file=os.path.abspath(os.path.expanduser(config.api_key_file)))
+    if os.path.exists(model.model):
+        model = replace(model, model=os.path.abspath(model.model))
+    if model.adapter is not None and os.path.exists(model.adapter):
+        model = replace(model, adapter=os.path.abspath(model.adapter))
+    return config, model
+
+
+def _build_server(config: ServeConfig, model: ModelConfig, settings: Settings, *, url: str) -> "Server":
+    from llm_app.engine.catalog import find_adapter, find_model
+
+    find_model(model.model, settings)
+    if model.adapter is not None:
+        find_adapter(model.adapter, settings)
+    from llm_app.api import build_api
+    from llm_app.engine.host import Host
+    from llm_app.http_server import Server
+    from llm_app.services import Services
+    from llm_app.web import mount_page
+
+    services = Services(settings=settings, serve=config, host=Host(settings, config))
+    app = build_api(services)
+    mount_page(app, services)
+    return Server(app, on_start=_announce(services, model, url), drain=services.host.shutdown)
+
+
+def _announce(services: "Services", model: ModelConfig, url: str) -> Callable[[], None]:
+    """What happens once requests are answered: the address is printed and the model begins to load."""
+    def on_start() -> None:
+        print(f"Proofbench is at {url} (Ctrl+C stops it)", flush=True)
+        threading.Thread(target=_load, args=(services, model), name="load", daemon=True).start()
+
+    return on_start
+
+
+def _load(services: "Services", model: ModelConfig) -> None:
+    """Load the first model. What goes wrong is shown on the page and by /health/ready; the server stays up."""
+    started = time.monotonic()
+    try:
+        for _ in services.host.load(model):
+            pass
+    except UserError as error:
+        log.error("%s was not loaded: %s", model.model, error.message)
+    except Exception:
+        log.exception("%s was not loaded", model.model)
+    else:
+        print(f"{model.model} is ready after {time.monotonic() - started:.1f} s", flush=True)

@@ -1,0 +1,34 @@
+// Language and light or dark: remembered in this browser, applied without a reload.
+const gradio = await import(new URL("LANGUAGE_MODULE", document.baseURI));
+const memory = {
+  get: (name) => { try { return localStorage.getItem("proofbench." + name); } catch { return null; } },
+  set: (name, value) => { try { localStorage.setItem("proofbench." + name, value); } catch { /* private window */ } },
+};
+
+const setDark = (isDark) => {
+  document.body.classList.toggle("dark", isDark);
+  document.documentElement.style.colorScheme = isDark ? "dark" : "light";
+};
+const theme = new URLSearchParams(location.search).get("__theme") ?? memory.get("theme");
+setDark(theme ? theme === "dark" : document.body.classList.contains("dark"));
+
+const language = new URLSearchParams(location.search).get("lang") ?? memory.get("language");
+if (language) gradio.changeLocale(language.startsWith("zh") ? "zh-CN" : "en");
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.("#switch-language")) {
+    const next = document.documentElement.lang.startsWith("zh") ? "en" : "zh-CN";
+    memory.set("language", next);
+    gradio.changeLocale(next);
+  }
+  if (event.target.closest?.("#switch-theme")) {
+    const isDark = !document.body.classList.contains("dark");
+    memory.set("theme", isDark ? "dark" : "light");
+    setDark(isDark);
+  }
+});
+
+// Enter that picks a candidate of an input method must not send the message.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.isComposing) event.stopImmediatePropagation();
+}, true);

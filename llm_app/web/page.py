@@ -1,0 +1,63 @@
+"""The frame of the page, and how it is served."""
+
+from pathlib import Path
+
+import gradio as gr
+from starlette.applications import Starlette
+
+from llm_app.services import Services
+from llm_app.web import text
+from llm_app.web.chat_tab import build_chat_tab
+from llm_app.web.model_bar import build_model_bar
+from llm_app.web.style import STYLE, head, theme
+
+# A tab is one file and one line here: the name of its label, and what builds it.
+TABS = (("tab_chat", build_chat_tab),)
+
+MAX_SESSIONS = 200  # gradio keeps some 300 KB for each visitor, by default for 10,000 of them
+MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would wait behind slow handlers
+MAX_QUEUE = 128
+CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS = 600, 3_600
+
+
+def build_page(services: Services) -> gr.Blocks:
+    """The page, not yet served."""
+    page = gr.Blocks(
+        title="Proofbench", analytics_enabled=False, fill_width=True, delete_cache=(CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS)
+    )
+    with page:
+        build_model_bar(page, services)
+        with gr.Tabs(elem_classes="rooms"):
+            for name, build in TABS:
+                with gr.Tab(text.label(name), id=name):
+                    build(page, services)
+    return page
+
+
+def mount_page(api: Starlette, services: Services) -> gr.Blocks:
+    """Serve the page at / of the given application.
+
+    Every setting stands here although some are defaults: they are part of what keeps visitors apart, and defaults
+    of `mount_gradio_app` differ from those of `launch`.
+    """
+    page = build_page(services)
+    page.queue(api_open=False, max_size=MAX_QUEUE, default_concurrency_limit=1)
+    page.state_session_capacity = MAX_SESSIONS  # mount_gradio_app has no parameter for these two
+    page.max_threads = MAX_THREADS
+    gr.mount_gradio_app(
+        api, page, path="/",
+        show_error=False, max_file_size="20mb", allowed_paths=[], blocked_paths=blocked_paths(services),
+        enable_monitoring=False, run_history=False, mcp_server=False, ssr_mode=False, pwa=False, footer_links=[],
+        favicon_path=str(Path(__file__).with_name("icon.png")),
+        theme=theme(), css_paths=STYLE, head=head(), i18n=text.I18N,
+    )  # fmt: skip
+    return page
+
+
+def blocked_paths(services: Services) -> list[str]:
+    """Folders no file of which is ever handed out, whatever a handler returns."""
+    settings = services.settings
+    folders = [settings.home, Path.home(), Path.cwd(), Path(__file__).parents[2]]
+    if settings.data is not None:
+        folders.append(settings.data)
+    return sorted({str(folder.resolve()) for folder in folders})

@@ -1,0 +1,34 @@
+"""A tiny model, loaded and answering, as the application does it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings
+from llm_app.engine.host import Host
+from llm_app.engine.request import Stream
+from llm_app.messages import Delta
+
+GREEDY = SamplingConfig(temperature=0.0, max_new_tokens=24)
+
+
+@contextmanager
+def running(folder: Path, settings: Settings, *, precision: str = "fp32", serve: ServeConfig | None = None) -> Iterator[Host]:
+    """A host that has loaded the model in `folder`."""
+    host = Host(settings, serve)
+    for _ in host.load(ModelConfig(str(folder), precision=precision)):
+        pass
+    try:
+        yield host
+    finally:
+        host.unload()
+
+
+def ids_of(stream: Stream) -> list[int]:
+    """All tokens of a reply."""
+    return [token for delta in stream for token in delta.token_ids]
+
+
+def text_of(deltas: Sequence[Delta]) -> str:
+    """The reply as a reader sees it."""
+    return "".join(delta.text for delta in deltas)

@@ -1,0 +1,228 @@
+"""The plan of the code, held by a test: who imports whom, how long things are, what the README says is on disk."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+WORDS = {"config", "errors", "messages", "logs"}
+CORE = WORDS | {"engine", "training", "data", "eval"}
+USES = CORE | {"chat", "classify", "jobs", "learn", "services"}
+
+# Room -> what it may import of this project, besides itself. A new room gets a line here.
+ARROWS = {
+    "config": {"errors"},
+    "errors": set(),
+    "messages": set(),
+    "logs": set(),
+    "flags": {"config"},
+    "eval": set(),
+    "engine": WORDS,
+    "data": WORDS,
+    "training": WORDS | {"data"},
+    "chat": CORE,
+    "classify": CORE,
+    "jobs": CORE,
+    "learn": CORE,
+    "services": CORE | {"jobs"},
+    "web": USES,
+    "api": USES,
+    "terminal": USES,
+    "http_server": set(),
+    "serve": WORDS | {"engine", "services", "web", "api", "http_server"},
+    "cli": USES | {"flags", "logs", "terminal", "serve"},
+    "__main__": {"cli"},
+    "app": {"cli"},
+}
+
+MODEL_ROOMS = {"engine", "training", "classify", "learn"}
+# Library -> the rooms that may know it.
+HOMES = {
+    "torch": MODEL_ROOMS,
+    "transformers": MODEL_ROOMS,
+    "peft": MODEL_ROOMS,
+    "bitsandbytes": MODEL_ROOMS,
+    "gradio": {"web"},
+    "fastapi": {"api"},
+    "starlette": {"api", "web"},
+    "uvicorn": {"http_server"},
+}
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 60, 8
+# "path" or "path:function", where a longer one is honestly clearer.
+LONGER = {
+    "llm_app/config.py",  # one declaration after another, read as a table
+}
+
+
+@cache
+def project_files() -> list[str]:
+    """What git keeps or would keep."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return sorted(name for name in set(names) if (ROOT / name).is_file())
+
+
+def program_files() -> list[str]:
+    """The Python files of the program itself."""
+    return [name for name in project_files() if name.endswith(".py") and (name == "app.py" or room_of(name) in ARROWS)]
+
+
+def room_of(name: str) -> str:
+    """engine of llm_app/engine/host.py, chat of llm_app/chat.py, eval of eval/runner.py, app of app.py."""
+    parts = Path(name).with_suffix("").parts
+    return parts[1] if parts[0] == "llm_app" and len(parts) > 1 else parts[0]
+
+
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"), filename=name)
+
+
+def imports_of(name: str) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each import, relative ones resolved; `from a import b` gives a.b."""
+    package = Path(name).parent.parts
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            module = ".".join([*base, node.module] if node.module else base)
+            for alias in node.names:
+                yield node.lineno, f"{module}.{alias.name}"
+
+
+def functions_of(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_every_room_has_a_line_in_the_plan():
+    files = [name for name in project_files() if name.startswith(("llm_app/", "eval/")) and name.endswith(".py")]
+    rooms = {room_of(name) for name in files}
+    assert rooms - ARROWS.keys() - {"__init__"} == set()
+
+
+def test_rooms_import_only_what_the_plan_allows():
+    wrong = []
+    for name in program_files():
+        room = room_of(name)
+        for line, imported in imports_of(name):
+            parts = imported.split(".")
+            if parts[0] not in ("llm_app", "eval") or imported == "llm_app.__version__":
+                continue
+            target = "eval" if parts[0] == "eval" else parts[1]
+            if target != room and target not in ARROWS[room]:
+                wrong.append(f"{name}:{line} {room} -> {target}")
+    assert wrong == []
+
+
+def test_libraries_stay_in_the_rooms_that_know_them():
+    wrong = [
+        f"{name}:{line} {imported}"
+        for name in program_files()
+        for line, imported in imports_of(name)
+        if room_of(name) not in HOMES.get(imported.split(".")[0], {room_of(name)})
+    ]
+    assert wrong == []
+
+
+def test_options_errors_and_messages_need_no_third_party_package():
+    import sys
+
+    for room in WORDS | {"flags", "cli"}:
+        for line, imported in imports_of(f"llm_app/{room}.py"):
+            top = imported.split(".")[0]
+            assert top == "llm_app" or top in sys.stdlib_module_names, f"llm_app/{room}.py:{line} {imported}"
+
+
+def test_eval_is_imported_by_name_of_its_parts_never_over_the_builtin():
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name in project_files() if name.endswith(".py")
+        for node in ast.walk(tree_of(name)) if isinstance(node, ast.Import)
+        for alias in node.names if alias.name.split(".")[0] == "eval" and alias.asname is None
+    ]
+    assert wrong == []
+
+
+def test_files_stay_short():
+    long = {}
+    for name in project_files():
+        if name.endswith(".py") and name not in LONGER:
+            n_lines = len((ROOT / name).read_text(encoding="utf-8").splitlines())
+            if n_lines > MAX_FILE_LINES:
+                long[name] = n_lines
+    assert long == {}
+
+
+def test_functions_stay_short_and_take_few_parameters():
+    wrong = []
+    for name in project_files():
+        if not name.endswith(".py"):
+            continue
+        for function in functions_of(name):
+            if f"{name}:{function.name}" in LONGER:
+                continue
+            arguments = function.args
+            names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+            n_parameters = len(names) - (names[:1] in (["self"], ["cls"]))
+            n_lines = (function.end_lineno or function.lineno) - function.lineno + 1
+            if n_lines > MAX_FUNCTION_LINES or n_parameters > MAX_PARAMETERS:
+                wrong.append(f"{name}:{function.lineno} {function.name} ({n_lines} lines, {n_parameters} parameters)")
+    assert wrong == []
+
+
+def test_the_list_of_exceptions_names_only_what_exists():
+    for entry in LONGER:
+        name, _, function = entry.partition(":")
+        assert (ROOT / name).is_file(), entry
+        assert not function or function in {f.name for f in functions_of(name)}, entry
+
+
+def listed_in(readme: str) -> dict[str, str]:
+    """Path -> description of each line of the tree: two spaces a level, folders end in a slash."""
+    block = re.search(r"```tree\n(.*?)```", (ROOT / readme).read_text(encoding="utf-8"), re.DOTALL)
+    assert block, f"{readme} has no tree"
+    entries: dict[str, str] = {}
+    above: list[str] = []
+    for line in block[1].splitlines():
+        name, _, description = line.strip().partition("  ")
+        depth = (len(line) - len(line.lstrip())) // 2
+        above[depth:] = [name]
+        entries["".join(above)] = description.strip()
+    return entries
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_tree_in_the_readme_is_the_tree_on_disk(readme: str):
+    entries = listed_in(readme)
+    parents = {str(Path(name).parent) + "/" for name in entries}
+    leaves = [name for name in entries if name.endswith("/") and name not in parents]
+    missing = [name for name in entries if not (ROOT / name).exists()]
+    unlisted = [
+        name for name in project_files()
+        if name not in entries and not name.startswith(tuple(leaves)) and Path(name).name != "__init__.py"
+    ]
+    assert (missing, unlisted) == ([], [])
+    assert all(description for description in entries.values())
+
+
+def test_no_path_of_a_developers_machine_stands_in_the_project():
+    pattern = re.compile(r"(?<![\w.])/(work|farm|root|Users|home/(?!user\b)\w+)/")
+    wrong = []
+    for name in project_files():
+        try:
+            text = (ROOT / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        wrong += [f"{name}: {found[0]}" for found in pattern.finditer(text)]
+    assert wrong == []
