@@ -6,8 +6,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, options_of
+from llm_app.config import ModelConfig, SamplingConfig, ServeConfig
 from llm_app.flags import describe_range, flag_of
+from llm_app.options import options_of
 
 ENVIRONMENT = """\
 # Settings

@@ -92,12 +92,12 @@ def _chat(options: argparse.Namespace) -> int:
     return terminal.answer(options.message, options.system)
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace) -> NoReturn:
     config = read_flags(options, ServeConfig)
     model = read_flags(options, ModelConfig)
     from llm_app.serve import serve
 
-    return serve(config, model, Settings.from_environment())
+    serve(config, model, Settings.from_environment())
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import MISSING, Field
 from typing import Any, TypeVar
 
-from llm_app.config import OptionInfo, options_of
+from llm_app.options import OptionInfo, options_of
 
 Config = TypeVar("Config")
 

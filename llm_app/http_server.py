@@ -6,6 +6,7 @@ A second signal, or Ctrl+C: at once, still with 0.
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -14,7 +15,7 @@ from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from signal import SIGINT
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import h11
 import uvicorn
@@ -22,7 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 GRACE_SECONDS = 20.0
 DEADLINE_SECONDS = 28.0
-FORCED_DEADLINE_SECONDS = 3.0
+FORCED_DEADLINE_SECONDS = 4.0
 HEADER_SECONDS = 30.0
 
 _TIMEOUT_BODY = b'{"error":{"message":"The request did not arrive in time.","type":"invalid_request_error",' \
@@ -98,22 +99,33 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Keep the port open while replies finish, so that newcomers get an answer instead of a refused connection."""
-        drain = threading.Thread(target=self._drain, args=(0.0 if self.force_exit else GRACE_SECONDS,), daemon=True)
-        drain.start()
-        while drain.is_alive() and not self.force_exit:
-            await asyncio.sleep(0.05)
+        # What is cut off from here on is cut off on purpose.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        if not self.force_exit:
+            drain = self._start_drain(GRACE_SECONDS)
+            while drain.is_alive() and not self.force_exit:
+                await asyncio.sleep(0.05)
+        if self.force_exit:
+            self._start_drain(0.0)
+            await asyncio.sleep(0.3)  # replies still get to say why they end
         await super().shutdown(sockets)
 
-
-def _end_process_after(seconds: float) -> None:
-    """Whatever hangs, the process ends: a thread inside a library cannot be interrupted in another way."""
-    timer = threading.Timer(seconds, _end_process)
-    timer.daemon = True
-    timer.start()
+    def _start_drain(self, seconds: float) -> threading.Thread:
+        drain = threading.Thread(target=self._drain, args=(seconds,), name="drain", daemon=True)
+        drain.start()
+        return drain
 
 
-def _end_process() -> None:
+def end_process() -> NoReturn:
+    """End with 0, whatever other threads do: Python's own end would wait for them, or crash under those in torch."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(0)
+
+
+def _end_process_after(seconds: float) -> None:
+    """A thread inside a library cannot be interrupted in another way."""
+    timer = threading.Timer(seconds, end_process)
+    timer.daemon = True
+    timer.start()

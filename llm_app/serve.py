@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from llm_app.config import ModelConfig, ServeConfig, Settings
 from llm_app.errors import UserError
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 FLOORS = {"torch": (2, 10), "starlette": (1, 3, 1), "gradio": (6, 20)}
 
 
-def serve(config: ServeConfig, model: ModelConfig, settings: Settings) -> int:
-    """Serve until a signal comes. Gives the exit code.
+def serve(config: ServeConfig, model: ModelConfig, settings: Settings) -> NoReturn:
+    """Serve until a signal comes, then end the process.
 
     Raises: UserError if a package, the home folder, the port or the model is not as needed.
     """
@@ -43,10 +43,12 @@ def serve(config: ServeConfig, model: ModelConfig, settings: Settings) -> int:
     listener = open_port(config.host, config.port)
     with listener, _private_folder() as folder:
         config, model = _from_any_folder(config, model)
-        server = _build_server(config, model, settings, url=_url(listener))
         os.chdir(folder)
+        server = _build_server(config, model, settings, url=_url(listener))
         server.run(sockets=[listener])
-    return 0
+    from llm_app.http_server import end_process
+
+    end_process()
 
 
 def check_packages() -> None:

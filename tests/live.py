@@ -100,6 +100,36 @@ def wait_for(holds: Any, seconds: float) -> float:
     return time.monotonic() - started
 
 
+def assert_refused(response: httpx.Response, status: int, param: str | None = None, code: str | None = None) -> None:
+    """The error contract: OpenAI's shape, a request id, the parameter by name."""
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"} and error["message"]
+    assert len(response.headers["x-request-id"]) == 32
+    if param is not None:
+        assert error["param"] == param, error
+    if code is not None:
+        assert error["code"] == code, error
+    if status in (429, 503):
+        assert int(response.headers["retry-after"]) >= 1
+
+
+def body_of(**fields: Any) -> dict[str, Any]:
+    return {"model": MODEL, "messages": HELLO, "max_tokens": 4} | fields
+
+
+def read_to_end(connection: socket.socket) -> str:
+    """All text of a stream up to its end."""
+    text = b""
+    with connection:
+        while b"[DONE]" not in text and b'"error"' not in text:
+            part = connection.recv(65536)
+            if not part:
+                break
+            text += part
+    return text.decode()
+
+
 @contextmanager
 def slowed(host: Host, seconds: float) -> Iterator[None]:
     """Every pass of the model takes so much longer."""
@@ -159,7 +189,7 @@ def running(
 def _serving(services: Services, body_seconds: float) -> Iterator[Live]:
     app = build_api(services, environ={})
     for guard in app.user_middleware:
-        if guard.cls is BodyLimit:
+        if guard.cls == BodyLimit:  # type: ignore[comparison-overlap]
             guard.kwargs["seconds"] = body_seconds
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     port = listener.getsockname()[1]

@@ -13,7 +13,9 @@ GREEDY = SamplingConfig(temperature=0.0, max_new_tokens=24)
 
 
 @contextmanager
-def running(folder: Path, settings: Settings, *, precision: str = "fp32", serve: ServeConfig | None = None) -> Iterator[Host]:
+def running(
+    folder: Path, settings: Settings, *, precision: str = "fp32", serve: ServeConfig | None = None
+) -> Iterator[Host]:
     """A host that has loaded the model in `folder`."""
     host = Host(settings, serve)
     for _ in host.load(ModelConfig(str(folder), precision=precision)):

@@ -11,17 +11,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-WORDS = {"config", "errors", "messages", "logs"}
+WORDS = {"config", "errors", "messages", "logs", "options"}
 CORE = WORDS | {"engine", "training", "data", "eval"}
 USES = CORE | {"chat", "classify", "jobs", "learn", "services"}
 
 # Room -> what it may import of this project, besides itself. A new room gets a line here.
 ARROWS = {
-    "config": {"errors"},
+    "config": {"errors", "options"},
+    "options": {"errors"},
     "errors": set(),
     "messages": set(),
     "logs": set(),
-    "flags": {"config"},
+    "flags": {"options"},
     "eval": set(),
     "engine": WORDS,
     "data": WORDS,
@@ -56,9 +57,7 @@ HOMES = {
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 60, 8
 # "path" or "path:function", where a longer one is honestly clearer.
-LONGER = {
-    "llm_app/config.py",  # one declaration after another, read as a table
-}
+LONGER: set[str] = set()
 
 
 @cache
@@ -217,7 +216,7 @@ def test_the_tree_in_the_readme_is_the_tree_on_disk(readme: str):
 
 
 def test_no_path_of_a_developers_machine_stands_in_the_project():
-    pattern = re.compile(r"(?<![\w.])/(work|farm|root|Users|home/(?!user\b)\w+)/")
+    pattern = re.compile(r"(?<![\w.])/(work|farm|Users|home/(?!user\b)\w+)/")
     wrong = []
     for name in project_files():
         try:

@@ -16,8 +16,9 @@ import pytest
 
 from docs.make_settings import page
 from llm_app.cli import main
-from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, options_of
+from llm_app.config import ModelConfig, SamplingConfig, ServeConfig
 from llm_app.flags import flag_of
+from llm_app.options import options_of
 from tests.tiny import CHATML, load_plain, make_tokenizer
 
 ROOT = Path(__file__).parent.parent

@@ -5,15 +5,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from llm_app.api.access import Gate, KeyCheck, RateLimit, allowed_hosts, read_api_key
-from llm_app.api.chat import chat_routes
-from llm_app.api.completions import completion_routes
+from llm_app.api.access import HostCheck, KeyCheck, PathCheck, RateLimit, allowed_hosts, read_api_key
+from llm_app.api.chat import add_chat_routes
+from llm_app.api.completions import add_completion_routes
 from llm_app.api.edge import Edge
 from llm_app.api.errors import on_http_exception, on_user_error
 from llm_app.api.limits import BodyLimit
@@ -36,8 +36,8 @@ def build_api(services: Services, environ: Mapping[str, str] | None = None) -> F
     api = FastAPI(
         title="Proofbench", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json", redirect_slashes=False
     )
-    for routes in (health_routes(work), model_routes(work), chat_routes(work), completion_routes(work)):
-        api.include_router(routes)
+    for add_routes in (add_health_routes, add_model_routes, add_chat_routes, add_completion_routes):
+        add_routes(api, work)
     # Whatever else lies under these paths is ours to refuse, not the page's.
     for path in ("/v1", "/v1/{rest:path}", "/health", "/health/{rest:path}"):
         api.router.routes.append(Route(path, _Nothing(api), include_in_schema=False))
@@ -53,12 +53,13 @@ def _add_guards(api: FastAPI, services: Services, space_host: str | None) -> Non
     # Allows no other origin; Gradio leaves its own, laxer rules out where it finds this one.
     api.add_middleware(CORSMiddleware, allow_origins=[])
     api.add_middleware(BodyLimit)
+    api.add_middleware(PathCheck)
     if serve.api_key_file is not None:
         api.add_middleware(KeyCheck, key=read_api_key(serve.api_key_file))
     if services.settings.is_public:
         api.add_middleware(RateLimit, per_minute=PUBLIC_REQUESTS_PER_MINUTE, behind_proxy=space_host is not None)
     hosts = allowed_hosts(serve.host, serve.allowed_hosts, space_host)
-    api.add_middleware(Gate, hosts=hosts, behind_proxy=space_host is not None)
+    api.add_middleware(HostCheck, hosts=hosts, behind_proxy=space_host is not None)
     api.add_middleware(Edge, on_space=space_host is not None)
 
 
@@ -79,16 +80,14 @@ class _Nothing:
         raise HTTPException(404)
 
 
-def health_routes(work: Work) -> APIRouter:
+def add_health_routes(api: FastAPI, work: Work) -> None:
     """Liveness asks nothing of the engine; readiness says why not, where it is not."""
-    routes = APIRouter()
-
-    @routes.get("/health/live")
+    @api.get("/health/live")
     async def live() -> dict[str, str]:
         """The process answers."""
         return {"status": "live"}
 
-    @routes.get("/health/ready")
+    @api.get("/health/ready")
     async def ready() -> dict[str, Any]:
         """A model answers."""
         status = work.host.status()
@@ -104,27 +103,24 @@ def health_routes(work: Work) -> APIRouter:
         return {"status": "ready", "model": status.model, "precision": status.precision,
                 "n_running": status.n_running, "n_waiting": status.n_waiting}
 
-    return routes
 
 
-def model_routes(work: Work) -> APIRouter:
+def add_model_routes(api: FastAPI, work: Work) -> None:
     """The ids that may stand in `model`."""
-    routes = APIRouter()
     started = int(time.time())
 
     def described(model_id: str) -> dict[str, Any]:
         return {"id": model_id, "object": "model", "created": started, "owned_by": "proofbench"}
 
-    @routes.get("/v1/models")
+    @api.get("/v1/models")
     async def models() -> dict[str, Any]:
         """The loaded model, and the same with each adapter attached to it."""
         return {"object": "list", "data": [described(model_id) for model_id in work.model_ids()]}
 
-    @routes.get("/v1/models/{model_id:path}")
+    @api.get("/v1/models/{model_id:path}")
     async def model(model_id: str) -> dict[str, Any]:
         """One of them."""
         return described(work.target(model_id).id)
 
-    return routes
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from llm_app import chat
@@ -19,11 +19,9 @@ from llm_app.config import SamplingConfig
 from llm_app.messages import Delta, Message, Usage
 
 
-def chat_routes(work: Work) -> APIRouter:
+def add_chat_routes(api: FastAPI, work: Work) -> None:
     """The route, on this engine."""
-    routes = APIRouter()
-
-    @routes.post("/v1/chat/completions", openapi_extra=body_schema(ChatRequest))
+    @api.post("/v1/chat/completions", openapi_extra=body_schema(ChatRequest))
     async def chat_completions(request: Request) -> Response:
         """One answer (or n) to a conversation, at once or as a stream."""
         asked = await read_body(request, ChatRequest)
@@ -37,8 +35,6 @@ def chat_routes(work: Work) -> APIRouter:
             return EventStream(pieces, answer)
         await while_connected(request.receive, answer.read(pieces))
         return JSONResponse(answer.whole())
-
-    return routes
 
 
 def choices_of(sampling: SamplingConfig, n: int) -> list[SamplingConfig]:

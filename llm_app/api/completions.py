@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from llm_app.api.body import body_schema, read_body
@@ -34,11 +34,9 @@ class Prompt:
     reply: Delta | None = None
 
 
-def completion_routes(work: Work) -> APIRouter:
+def add_completion_routes(api: FastAPI, work: Work) -> None:
     """The route, on this engine."""
-    routes = APIRouter()
-
-    @routes.post("/v1/completions", openapi_extra=body_schema(CompletionRequest))
+    @api.post("/v1/completions", openapi_extra=body_schema(CompletionRequest))
     async def completions(request: Request) -> Response:
         """One continuation (or n) of each prompt, at once or as a stream."""
         asked = await read_body(request, CompletionRequest)
@@ -53,8 +51,6 @@ def completion_routes(work: Work) -> APIRouter:
             return EventStream(pieces, answer)
         await while_connected(request.receive, answer.read(pieces))
         return JSONResponse(answer.whole())
-
-    return routes
 
 
 async def _measured(work: Work, target: Target, asked: CompletionRequest, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -87,7 +83,7 @@ def _one_token(loaded: LoadedModel, prompt: Prompt, after: TokenLogprob) -> Delt
     likeliest = after.top[0]
     is_end = likeliest.token_id in loaded.eos_ids
     return Delta(
-        text="" if is_end else likeliest.data.decode(errors="ignore"),
+        text="" if is_end else "x" + likeliest.data.decode(errors="ignore"),
         token_ids=(likeliest.token_id,),
         logprobs=(replace(likeliest, top=after.top),),
         finish_reason="stop" if is_end else "length",

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llm_app.config import SamplingConfig, options_of
+from llm_app.config import SamplingConfig
 from llm_app.errors import UserError
+from llm_app.options import options_of
 
 MAX_CHOICES = 8
 MAX_PROMPTS = 128

@@ -49,7 +49,7 @@ class BodyLimit:
             if body.refusal is None:
                 raise
         if body.refusal is not None and not body.has_answered:
-            if body.refusal.status == 413:
+            if not body.is_complete and body.refusal.status == 413:
                 await _drain(receive)
             raise body.refusal
 
@@ -64,12 +64,12 @@ class _Body:
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._n_bytes = 0
-        self._is_complete = False
+        self.is_complete = False
         self.refusal: HttpError | None = None
         self.has_answered = False
 
     async def receive(self) -> Message:
-        if self._is_complete:
+        if self.is_complete:
             return await self._receive()  # from here on only the disconnect can come
         if self.refusal is not None:
             raise self.refusal
@@ -82,7 +82,7 @@ class _Body:
             raise self.refusal from None
         if message["type"] == "http.request":
             self._n_bytes += len(message.get("body", b""))
-            self._is_complete = not message.get("more_body", False)
+            self.is_complete = not message.get("more_body", False)
             if self._n_bytes > self._limit:
                 self.refusal = _too_large(self._limit)
                 raise self.refusal

@@ -114,7 +114,8 @@ class Adapters:
             return ()
         if _plain(_hub_name(ours) or ours.name) == _plain(theirs.name):
             return ()
-        if _hub_name(ours) and not theirs.is_absolute() and _plain(_hub_name(ours)) not in _plain(theirs.name):
+        # People call their own folders what they like; only a name from the hub is evidence.
+        if _hub_name(ours) and not theirs.is_absolute():
             raise self._wrong_base(file, "the names differ")
         return (f"the adapter says it was made for {file.base}, which could not be compared with the loaded model",)
 
@@ -177,8 +178,10 @@ def _adding(pair: LoraPair) -> Callable[..., Tensor]:
     return hook
 
 
-def _plain(name: str | None) -> str:
-    return re.sub(r"[^a-z0-9]", "", (name or "").lower())
+def _plain(name: str) -> str:
+    """The name without punctuation and without how its weights are packed."""
+    letters = re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"(unsloth|bnb|4bit|8bit|gguf|awq|gptq|q\d(k[sml]?|[01])?|bf16|fp16|f16|f32)+$", "", letters)
 
 
 def _hub_name(folder: Path) -> str | None:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from llm_app.config import SamplingConfig
 from llm_app.engine import fallback
 from llm_app.engine.batch import Batch
+from llm_app.engine.fit import free_bytes
+from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.request import Request, Stream, new_request
 from llm_app.engine.turn import Turn
@@ -29,6 +31,8 @@ from llm_app.errors import (
 log = logging.getLogger(__name__)
 MAX_FAILURES = 3  # in a row; after that the decoder stays down and says so
 MAX_GENERATE_THREADS = 4
+CACHE_SHARE = 0.25  # of the memory that is free when the model is ready, for keys and values
+IS_DOWN = "The decoder failed repeatedly. Load the model again."
 
 
 class Decoder:
@@ -44,6 +48,8 @@ class Decoder:
         self._solo: list[Request] = []  # decoded by `generate`
         self._is_closing = False
         self._n_failures = 0
+        per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
+        self._max_positions = CACHE_SHARE * free_bytes(loaded.device) / per_position
         self._thread = threading.Thread(target=self._run, name="proofbench-decode", daemon=True)
         self._thread.start()
 
@@ -66,7 +72,7 @@ class Decoder:
             if self._is_closing:
                 raise ShuttingDown("This model is being unloaded. Try again in a moment.", retry_after_seconds=5)
             if self.is_down:
-                raise EngineUnavailable("The decoder failed repeatedly. Load the model again.", retry_after_seconds=30)
+                raise EngineUnavailable(IS_DOWN, retry_after_seconds=30)
             if self.n_running + len(self._waiting) >= self._max_streams + self._max_waiting:
                 raise QueueFull(
                     f"{self._max_streams} replies run and {self._max_waiting} wait already. Try again shortly.",
@@ -132,63 +138,75 @@ class Decoder:
                     self._condition.notify_all()
                     return
                 self._admit()
-            try:
-                self._step()
-                self._n_failures = 0
-            except Exception as error:
-                self._recover(error)
+            self._step()
             if self._is_idle:
                 self._wake()
 
     @property
     def _has_work(self) -> bool:
-        has_room = self.n_running < self._max_streams
         return (
             any(batch.requests for batch in self._batches.values())
-            or (bool(self._waiting) and has_room)
             or any(request.is_over for request in (*self._solo, *self._waiting))
+            or any(self._has_room_for(request) for request in self._waiting)
         )
 
+    def _is_batched(self, request: Request) -> bool:
+        return self.loaded.is_batchable and request.sampling.n_beams == 1
+
+    def _has_room_for(self, request: Request) -> bool:
+        if self.n_running >= self._max_streams:
+            return False
+        if not self._is_batched(request):
+            return len(self._solo) < MAX_GENERATE_THREADS
+        # The cache is a rectangle: as many rows as requests, each as long as the longest may come to be.
+        batch = self._batches.get(request.adapter)
+        together = [*batch.requests, request] if batch else [request]
+        n_positions = len(together) * max(other.n_needed for other in together)
+        return len(together) == 1 or n_positions <= self._max_positions
+
     def _admit(self) -> None:
-        """First come, first served, as far as streams are free."""
+        """First come, first served, as far as there is room."""
         self._solo = [request for request in self._solo if not request.is_over]
-        self._waiting = deque(request for request in self._waiting if not request.is_over)
-        while self._waiting and self.n_running < self._max_streams:
-            request = self._waiting[0]
-            if self.loaded.is_batchable and request.sampling.n_beams == 1:
-                if request.adapter not in self._batches:
-                    self._batches[request.adapter] = Batch(self.loaded.model)
-                self._batches[request.adapter].join(request)
-            elif len(self._solo) < MAX_GENERATE_THREADS:
+        still_waiting: deque[Request] = deque()
+        for request in self._waiting:
+            if request.is_over:
+                continue
+            if not self._has_room_for(request):
+                still_waiting.append(request)
+            elif self._is_batched(request):
+                self._batches.setdefault(request.adapter, Batch(self.loaded.model)).join(request)
+            else:
                 self._solo.append(request)
                 fallback.start(self.loaded.model, request, self._turn, self.loaded.adapters.use, self._ended)
-            else:
-                return
-            self._waiting.popleft()
+        self._waiting = still_waiting
 
     def _step(self) -> None:
+        """One step of every batch; what goes wrong in one does not touch the others."""
         for adapter, batch in list(self._batches.items()):
             if not batch.requests:
                 del self._batches[adapter]
                 continue
-            with self._turn.held():
-                self.loaded.adapters.use(adapter)
-                batch.step()
+            try:
+                with self._turn.held():
+                    self.loaded.adapters.use(adapter)
+                    batch.step()
+                self._n_failures = 0
+            except Exception as error:  # the worker's boundary: readers get it as an event
+                self._recover(batch, error)
 
-    def _recover(self, error: Exception) -> None:
+    def _recover(self, batch: Batch, error: Exception) -> None:
         """Readers are told; after a pause, longer each time, the loop goes on."""
+        batch.fail(_told(error))
+        if isinstance(error, UserError):
+            return
         self._n_failures += 1
         log.error("decoding failed, %d in a row", self._n_failures, exc_info=error)
-        told = _told(error)
-        for batch in self._batches.values():
-            batch.fail(told)
-        with self._condition:
-            if self.is_down:
+        if self.is_down:
+            with self._condition:
                 while self._waiting:
-                    self._waiting.popleft().fail(
-                        EngineUnavailable("The decoder failed repeatedly. Load the model again.")
-                    )
-        time.sleep(0.1 * 2**self._n_failures if not self.is_down else 0.0)
+                    self._waiting.popleft().fail(EngineUnavailable(IS_DOWN))
+            return
+        time.sleep(0.1 * 2**self._n_failures)
 
     def _ended(self, request: Request, error: Exception | None) -> None:
         if error is not None:

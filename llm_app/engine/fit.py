@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
-from llm_app.config import ModelConfig, Text
+from llm_app.config import ModelConfig
 from llm_app.engine import packed, weights
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.gguf_file import GgufFile
 from llm_app.engine.loading import choose_device, choose_precision
 from llm_app.errors import DoesNotFit
+from llm_app.options import Text
 
 # Bytes of one weight of a linear layer. 4 bits with a doubly quantised scale for 64; 8 bits with one for a row.
 _LINEAR_BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.01, "nf4": 0.52, "fp4": 0.52}
-_PACKED_BYTES = {"Q4_0": 0.625, "Q4_1": 0.625, "Q8_0": 1.25}
+_PACKED_BYTES = {"Q4_0": 0.625, "Q4_1": 0.625, "Q4_K": 0.625, "Q8_0": 1.25}
 _DENSE_SUGGESTIONS = ("bf16", "int8", "nf4")
 # Key/value cache that must fit at the least; more is used as it is needed.
 CACHE_TOKENS = 2048
@@ -58,7 +60,7 @@ def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
     device = choose_device(config)
     precision = choose_precision(entry, config, device)
     matrices, cache_bytes, is_tied = _read(entry)
-    free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
+    free = free_bytes(device)
 
     def needs(candidate: str) -> int:
         return _weight_bytes(matrices, candidate, is_tied) + cache_bytes + OVERHEAD_BYTES
@@ -71,6 +73,11 @@ def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
     return Fit(needed, free, smaller[1], smaller[0])
 
 
+def free_bytes(device: torch.device) -> int:
+    """Memory that a model could still have on this device."""
+    return int(torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available)
+
+
 def require(fit: Fit) -> None:
     """Raises: DoesNotFit with the sentence if it does not fit."""
     if not fit.fits:
@@ -80,16 +87,14 @@ def require(fit: Fit) -> None:
 def sentence(fit: Fit) -> Text:
     """The outcome in English and Chinese."""
     needs, free = _gigabytes(fit.needs_bytes), _gigabytes(fit.free_bytes)
-    english, chinese = f"needs about {needs}, {free} free", f"约需 {needs}，可用 {free}"
+    english, chinese = f"Needs about {needs}, {free} free", f"约需 {needs}，可用 {free}"
     if fit.suggestion:
         lower = _gigabytes(fit.suggestion_bytes)
-        return (
-            f"{english}; {fit.suggestion} would need {lower}".capitalize() + ".",
-            f"{chinese}；改用 {fit.suggestion} 约需 {lower}。",
-        )
+        return f"{english}; {fit.suggestion} would need {lower}.", f"{chinese}；改用 {fit.suggestion} 约需 {lower}。"
     if not fit.fits:
-        return (f"{english}. Close other programs or choose a smaller model.".capitalize(), f"{chinese}。请关闭其他程序或选择更小的模型。")
-    return f"{english}.".capitalize(), f"{chinese}。"
+        advice = ". Close other programs or choose a smaller model.", "。请关闭其他程序或选择更小的模型。"
+        return english + advice[0], chinese + advice[1]
+    return f"{english}.", f"{chinese}。"
 
 
 def _gigabytes(n_bytes: int) -> str:
@@ -104,9 +109,7 @@ def _read(entry: ModelEntry) -> tuple[list[_Matrix], int, bool]:
         return matrices, _gguf_cache_bytes(file), "output.weight" not in file.tensors
     checked = weights.check_folder(entry.path)
     matrices = [_matrix(name, info.shape) for name, info in checked.tensors.items()]
-    is_tied = not any(matrix.is_table and not matrix.is_linear for matrix in matrices[1:]) or bool(
-        checked.config.get("tie_word_embeddings")
-    )
+    is_tied = not any("lm_head" in name for name in checked.tensors)
     return matrices, _folder_cache_bytes(checked.config), is_tied
 
 
@@ -142,17 +145,20 @@ def _folder_cache_bytes(config: dict[str, Any]) -> int:
     config = config.get("text_config") or config
     n_heads = config.get("num_attention_heads") or config.get("n_head")
     hidden = config.get("hidden_size") or config.get("n_embd")
-    head_size = config.get("head_dim") or (hidden // n_heads if isinstance(hidden, int) and isinstance(n_heads, int) and n_heads else None)
+    head_size = config.get("head_dim")
+    if head_size is None and isinstance(hidden, int) and isinstance(n_heads, int) and n_heads:
+        head_size = hidden // n_heads
+    n_layers = config.get("num_hidden_layers") or config.get("n_layer")
     return _cache_bytes(
-        config.get("num_hidden_layers") or config.get("n_layer"), config.get("num_key_value_heads") or n_heads, head_size,
+        n_layers, config.get("num_key_value_heads") or n_heads, head_size,
         config.get("max_position_embeddings") or config.get("n_positions") or CACHE_TOKENS,
     )
 
 
 def _gguf_cache_bytes(file: GgufFile) -> int:
     def key(name: str) -> Any:
-        value = file.metadata.get(f"{file.architecture}.{name}")
-        return value.max() if hasattr(value, "max") else value
+        value: Any = file.metadata.get(f"{file.architecture}.{name}")
+        return value.max() if isinstance(value, np.ndarray) else value
 
     n_heads, hidden = key("attention.head_count"), key("embedding_length")
     head_size = key("attention.key_length") or (hidden // n_heads if hidden and n_heads else None)

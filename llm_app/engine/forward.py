@@ -126,6 +126,14 @@ class SlotCache(Cache):
         return query_length, 0
 
 
+def bytes_per_position(model: PreTrainedModel) -> int:
+    """Memory of the keys and values of one token in all layers, in bytes."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
+
+
 def _grown(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> Tensor:
     n_positions = -(-length // POSITION_STEP) * POSITION_STEP
     rows = -(-n_rows // ROW_STEP) * ROW_STEP if n_rows > 1 else 1

@@ -30,6 +30,7 @@ _NOT_CAUSAL = ("general", "tokenizer", "t5", "umt5")
 SUPPORTED = tuple(sorted({*OWN, *GGUF_CONFIG_MAPPING, *GGUF_CONFIG_ARCHS} - set(_NOT_CAUSAL)))
 _MODEL_TYPES = {"gemma3": "gemma3_text"}
 _TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")  # Conv1D of gpt2
+_SPECIAL_TOKENS = (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
 _ROPE_FACTORS = "rope_freqs.weight"
 
 
@@ -54,8 +55,8 @@ def config_of(file: GgufFile) -> PretrainedConfig:
         raise ModelRejected(f"{file.path.name} lacks the tensor token_embd.weight.")
     fields["vocab_size"] = table.shape[0]
     fields["tie_word_embeddings"] = "output.weight" not in file.tensors
-    for name in ("bos", "eos", "padding"):
-        fields[f"{'pad' if name == 'padding' else name}_token_id"] = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
+    for ours, theirs in _SPECIAL_TOKENS:
+        fields[f"{ours}_token_id"] = file.metadata.get(f"tokenizer.ggml.{theirs}_token_id")
     head_size = file.metadata.get(f"{architecture}.attention.key_length")
     if head_size is not None:
         fields["head_dim"] = head_size
@@ -112,12 +113,12 @@ def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerBase:
     }
     if parts.get("tokenizer_type") == "llama":
         options.setdefault("add_bos_token", True)  # llama.cpp adds it unless the file says otherwise
-    for name in ("bos", "eos", "unknown", "padding"):
-        index = metadata.get(f"tokenizer.ggml.{name}_token_id")
+    for ours, theirs in _SPECIAL_TOKENS:
+        index = metadata.get(f"tokenizer.ggml.{theirs}_token_id")
         if index is not None:
             if not 0 <= index < len(tokens):
-                raise ModelRejected(f"The {name} token of {file.path.name} is number {index} of {len(tokens)}.")
-            options[f"{ {'unknown': 'unk', 'padding': 'pad'}.get(name, name) }_token"] = tokens[index]
+                raise ModelRejected(f"The {theirs} token of {file.path.name} is number {index} of {len(tokens)}.")
+            options[f"{ours}_token"] = tokens[index]
     try:
         backend, _ = convert_gguf_tokenizer(file.architecture, parts)
     except Exception as error:  # the converter meets arbitrary vocabularies with whatever error comes
@@ -146,7 +147,8 @@ def _tied_head(file: GgufFile, info: TensorInfo, model: PreTrainedModel) -> Iter
     head = model.get_output_embeddings()
     name = next(name for name, module in model.named_modules() if module is head)
     if can_pack(info.shape, info.type):
-        yield Piece(f"{name}.weight", 0, partial(_dense, file, info, _unchanged), partial(_packed_linear, file, info, _unchanged))
+        replace = partial(_packed_linear, file, info, _unchanged)
+        yield Piece(f"{name}.weight", 0, partial(_dense, file, info, _unchanged), replace)
 
 
 def _names(file: GgufFile, model: PreTrainedModel) -> dict[str, str]:
@@ -184,6 +186,7 @@ def _packed_linear(
     # Arrangements of packable layers move whole rows, and blocks never cross rows.
     rows = arrange(file.rows(info))
     check_blocks(info.name, rows, info.type)
+    assert isinstance(owner, nn.Linear)
     return PackedLinear(rows, info.type, owner.bias)
 
 

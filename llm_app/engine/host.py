@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,7 +85,7 @@ class Host:
             decoder.n_waiting,
         )
 
-    def load(self, config: ModelConfig) -> Iterator[LoadProgress]:
+    def load(self, config: ModelConfig) -> Generator[LoadProgress]:
         """Load a model in place of the present one, which answers until the new one is ready.
 
         Where both do not fit in memory, the old one is unloaded first, and taken back if the new one fails.
@@ -175,7 +175,7 @@ class Host:
             known = ", ".join(loaded.adapters.names) or "none"
             raise ModelNotFound(f"No adapter {adapter} is attached (attached: {known}).", param="model")
 
-    def _load(self, config: ModelConfig) -> Iterator[LoadProgress]:
+    def _load(self, config: ModelConfig) -> Generator[LoadProgress]:
         entry = catalog.find_model(config.model, self.settings)
         old = self._decoder
         estimate = fit.estimate(entry, config)
@@ -193,7 +193,7 @@ class Host:
         fit.require(estimate)
         yield from self._place(config)
 
-    def _place(self, config: ModelConfig) -> Iterator[LoadProgress]:
+    def _place(self, config: ModelConfig) -> Generator[LoadProgress]:
         loaded: LoadedModel | None = None
         for event in load(config, self.settings):
             if isinstance(event, LoadedModel):

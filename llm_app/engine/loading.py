@@ -1,8 +1,10 @@
 """ModelConfig -> LoadedModel, as an iterator of progress that can be closed at any tensor."""
 
+import contextlib
 import ctypes
 import gc
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -75,7 +77,8 @@ def load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Loa
     try:
         yield from _load(config, settings)
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        is_memory = not isinstance(error, RuntimeError) or "allocate memory" in str(error) or "out of memory" in str(error)
+        # torch says it in a plain RuntimeError when the processor's memory is full.
+        is_memory = not isinstance(error, RuntimeError) or re.search("allocate memory|out of memory", str(error))
         _forget(error)
         if not is_memory:
             raise
@@ -99,10 +102,8 @@ def release_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
-        try:
+        with contextlib.suppress(AttributeError):  # musl has no malloc_trim and gives memory back by itself
             ctypes.CDLL(None).malloc_trim(0)
-        except AttributeError:
-            pass  # musl has no malloc_trim and gives memory back by itself
 
 
 def choose_device(config: ModelConfig) -> torch.device:

@@ -5,6 +5,7 @@ All of them look like their torch.nn base class: `weight` gives the dense matrix
 
 import os
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 
 from llm_app.errors import GenerationFailed, ModelRejected
 
-GROUP = 32  # weights that share a scale in Q4_0, Q4_1 and Q8_0
-PACKABLE = (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q4_1, GGMLQuantizationType.Q8_0)
+# Layout for this many rows at a time; measured best or equal from 1 to 512 rows.
+ROWS_HINT = 32
+GROUP = 32  # weights that share a scale, in all kinds below
+_Q4_0, _Q4_1, _Q4_K, _Q8_0 = (GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q4_K", "Q8_0"))
+PACKABLE = (_Q4_0, _Q4_1, _Q4_K, _Q8_0)
 
 # (quantised values 0..15, scales, value at 8): the weight is scale * (q - 8) + middle
 Plane = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -24,7 +28,7 @@ Plane = tuple[np.ndarray, np.ndarray, np.ndarray]
 def can_pack(shape: tuple[int, ...], kind: GGMLQuantizationType) -> bool:
     """Whether this build of torch multiplies with such a matrix without unpacking it (CPU only)."""
     has_kernel = hasattr(torch.ops.aten, "_weight_int4pack_mm_for_cpu")
-    return has_kernel and kind in PACKABLE and len(shape) == 2 and shape[0] % 16 == 0 and shape[1] % GROUP == 0
+    return has_kernel and kind in PACKABLE and len(shape) == 2 and shape[0] % 16 == 0
 
 
 def planes_of(rows: np.ndarray, kind: GGMLQuantizationType) -> list[Plane]:
@@ -33,13 +37,27 @@ def planes_of(rows: np.ndarray, kind: GGMLQuantizationType) -> list[Plane]:
     Eight bits are two planes: q + 128 = 16 * high + low, so q = 16 * (high - 8) + (low - 8) + 8.
     """
     header, quants = _split(rows, kind)
+    if kind == _Q4_K:
+        return [_super_block_plane(header, quants)]
     scale = header[..., 0]
-    if kind == GGMLQuantizationType.Q8_0:
+    if kind == _Q8_0:
         shifted = quants ^ 0x80  # two's complement plus 128
         return [(shifted >> 4, 16 * scale, np.zeros_like(scale)), (shifted & 15, scale, 8 * scale)]
-    quants = np.concatenate([quants & 15, quants >> 4], axis=-1)
-    middle = header[..., 1] + 8 * scale if kind == GGMLQuantizationType.Q4_1 else np.zeros_like(scale)
-    return [(quants, scale, middle)]
+    middle = header[..., 1] + 8 * scale if kind == _Q4_1 else np.zeros_like(scale)
+    return [(np.concatenate([quants & 15, quants >> 4], axis=-1), scale, middle)]
+
+
+def _super_block_plane(header: np.ndarray, rest: np.ndarray) -> Plane:
+    """Q4_K: eight groups with 6-bit scales and minima, which are multiples of the two numbers in the header."""
+    codes, quants = rest[..., :12], rest[..., 12:]
+    low, high, mixed = codes[..., 0:4], codes[..., 4:8], codes[..., 8:12]
+    scales = np.concatenate([low & 63, (mixed & 15) | (low >> 6 << 4)], axis=-1)
+    minima = np.concatenate([high & 63, (mixed >> 4) | (high >> 6 << 4)], axis=-1)
+    scale = (header[..., :1] * scales).reshape(len(rest), -1)
+    minimum = (header[..., 1:] * minima).reshape(len(rest), -1)
+    # 32 bytes hold one group in their low bits and the next one in their high bits.
+    pairs = quants.reshape(*quants.shape[:-1], 4, GROUP)
+    return np.stack([pairs & 15, pairs >> 4], axis=-2), scale, 8 * scale - minimum
 
 
 def check_blocks(name: str, rows: np.ndarray, kind: GGMLQuantizationType) -> None:
@@ -50,7 +68,7 @@ def check_blocks(name: str, rows: np.ndarray, kind: GGMLQuantizationType) -> Non
 
 def _split(rows: np.ndarray, kind: GGMLQuantizationType) -> tuple[np.ndarray, np.ndarray]:
     """The float16 numbers at the head of each block, as float32, and the quantised bytes behind them."""
-    n_header = 4 if kind == GGMLQuantizationType.Q4_1 else 2
+    n_header = 4 if kind in (_Q4_1, _Q4_K) else 2
     blocks = rows.reshape(len(rows), -1, GGML_QUANT_SIZES[kind][1])
     header = np.ascontiguousarray(blocks[..., :n_header]).view(np.float16).astype(np.float32)
     return header, blocks[..., n_header:]
@@ -62,7 +80,7 @@ class PackedLinear(nn.Linear):
     def __init__(self, rows: np.ndarray, kind: GGMLQuantizationType, bias: nn.Parameter | None = None) -> None:
         nn.Module.__init__(self)
         planes = planes_of(rows, kind)
-        self.out_features, self.in_features = len(rows), planes[0][0].shape[1] * GROUP
+        self.out_features, self.in_features = len(rows), planes[0][1].shape[1] * GROUP
         self.n_planes = len(planes)
         for i, (quants, scale, middle) in enumerate(planes):
             values = torch.from_numpy(quants.reshape(self.out_features, self.in_features).astype(np.int32))
@@ -107,6 +125,7 @@ class BlockEmbedding(nn.Embedding):
         self.padding_idx = self.max_norm = None
         self.norm_type, self.scale_grad_by_freq, self.sparse = 2.0, False, False
         self._file = path.open("rb", buffering=0)
+        weakref.finalize(self, self._file.close)
         self._start, self._row_bytes = start, shape[1] // GROUP * (GROUP + 2)
         self._dtype, self._stamp, self._lock = dtype, self._file_stamp(), threading.Lock()
 
@@ -145,7 +164,7 @@ class PrepackedLinear(nn.Linear):
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight.shape
         # Plain attribute: opaque tensors survive neither .to() nor state_dict().
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), 1)
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), ROWS_HINT)
         self.n_packed_bytes = self._packed.numel() * 2
         self.register_parameter("bias", bias)
 
@@ -156,13 +175,15 @@ class PrepackedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """As nn.Linear."""
-        return torch.ops.mkldnn._linear_pointwise(input.to(torch.bfloat16), self._packed, self.bias, "none", [], "")
+        flat = input.to(torch.bfloat16)
+        return torch.ops.mkldnn._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
 
 
 def can_prepack() -> bool:
     """Whether the CPU and this build of torch multiply bfloat16 through oneDNN."""
     try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        has_kernel = hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        return has_kernel and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):
         return False
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from llm_app.engine.packed import PrepackedLinear, can_prepack
 from llm_app.errors import ModelRejected
@@ -48,9 +49,7 @@ def fill(model: PreTrainedModel, pieces: Iterable[Piece], precision: str, device
             model.set_submodule(owner_name, piece.replace(owner))
         else:
             tensor = _checked(piece, owner, leaf).to(device=device, dtype=dtype)
-            made = None
-            if leaf == "weight" and type(owner) is nn.Linear:
-                made = linear(tensor, owner.bias, precision, is_head=owner is head)
+            made = linear(tensor, owner, precision, is_head=owner is head) if leaf == "weight" else None
             if made is not None:
                 model.set_submodule(owner_name, made)
             else:
@@ -85,14 +84,18 @@ def _assign(owner: nn.Module, leaf: str, tensor: Tensor) -> None:
         owner._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
 
 
-def linear(weight: Tensor, bias: nn.Parameter | None, precision: str, *, is_head: bool) -> nn.Module | None:
-    """The layer for this precision, or None where a plain nn.Linear is right."""
-    if precision == "bf16" and weight.device.type == "cpu" and can_prepack():
-        return PrepackedLinear(weight, bias)
+def linear(weight: Tensor, owner: nn.Module, precision: str, *, is_head: bool = False) -> nn.Module | None:
+    """The layer that takes the place of `owner` in this precision, or None where the owner is right as it is."""
+    if type(owner) not in (nn.Linear, Conv1D):
+        return None
+    bias = owner.bias
+    assert bias is None or isinstance(bias, nn.Parameter)
     # bitsandbytes leaves the output layer alone, as transformers does: logits suffer most.
     if precision in ("int8", "nf4", "fp4") and not is_head:
-        return _quantised(weight, bias, precision)
-    return None
+        return _quantised(weight.T.contiguous() if type(owner) is Conv1D else weight, bias, precision)
+    # Layers of a GGUF file that cannot stay packed are bfloat16 like any other.
+    is_bf16 = precision in ("bf16", "gguf") and weight.device.type == "cpu" and type(owner) is nn.Linear
+    return PrepackedLinear(weight, bias) if is_bf16 and can_prepack() else None
 
 
 def _quantised(weight: Tensor, bias: nn.Parameter | None, precision: str) -> nn.Module:
@@ -101,7 +104,9 @@ def _quantised(weight: Tensor, bias: nn.Parameter | None, precision: str) -> nn.
     n_out, n_in = weight.shape
     layer: nn.Module
     if precision == "int8":
-        layer = bnb.nn.Linear8bitLt(n_in, n_out, bias=bias is not None, has_fp16_weights=False, threshold=6.0, device="meta")
+        layer = bnb.nn.Linear8bitLt(
+            n_in, n_out, bias=bias is not None, has_fp16_weights=False, threshold=6.0, device="meta"
+        )
         layer.weight = bnb.nn.Int8Params(weight.cpu(), requires_grad=False, has_fp16_weights=False)
     else:
         layer = bnb.nn.Linear4bit(
@@ -122,8 +127,8 @@ def finish(model: PreTrainedModel, precision: str, device: torch.device) -> None
     """
     head, table = model.get_output_embeddings(), model.get_input_embeddings()
     if model.config.tie_word_embeddings and type(head) is nn.Linear and head.weight.is_meta:
-        # oneDNN's layout cannot be looked up row by row, so the table then exists twice.
-        made = linear(table.weight, head.bias, precision, is_head=True)
+        # oneDNN's layout cannot be looked up row by row, so the table exists twice; packed models save memory instead.
+        made = None if precision == "gguf" else linear(table.weight, head, precision, is_head=True)
         if made is not None:
             model.set_output_embeddings(made)
         else:
@@ -138,7 +143,7 @@ def convert(model: PreTrainedModel, precision: str) -> None:
     """Give the linear layers of a dense model their final form."""
     head = model.get_output_embeddings()
     for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear:
-            made = linear(module.weight.detach(), module.bias, precision, is_head=module is head)
+        if isinstance(weight := getattr(module, "weight", None), Tensor):
+            made = linear(weight.detach(), module, precision, is_head=module is head)
             if made is not None:
                 model.set_submodule(name, made)

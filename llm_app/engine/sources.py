@@ -11,18 +11,26 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.pytorch_utils import Conv1D
 
 from llm_app.engine import gguf_model, placing
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.forward import ATTENTION
 from llm_app.engine.gguf_file import GgufFile
-from llm_app.engine.packed import can_pack
+from llm_app.engine.packed import PackedLinear, can_pack
 from llm_app.engine.placing import Piece
 from llm_app.engine.weights import CheckedFolder, check_folder
 from llm_app.errors import ModelRejected
 
-Dtype = {"fp32": torch.float32}  # every other precision computes in bfloat16
+_DTYPES = {"fp32": torch.float32}  # every other precision computes in bfloat16
 
 
 @dataclass
@@ -63,8 +71,6 @@ class FolderSource(Source):
         self.path = path
         self.checked: CheckedFolder = check_folder(path)
         self.files = sorted({info.file for info in self.checked.tensors.values()})
-        if "quantization_config" in self.checked.config:
-            raise ModelRejected(f"{path.name} is quantized already. Use the original weights, or a .gguf file.")
         self.config = _or_rejected(path, "config.json", partial(AutoConfig.from_pretrained, path, **_OFFLINE))
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -73,12 +79,17 @@ class FolderSource(Source):
 
     def build(self, precision: str, device: torch.device) -> Iterator[float | Built]:
         """Tensor by tensor where the names are the model's own, else through transformers' converters."""
-        dtype = Dtype.get(precision, torch.bfloat16)
+        stored = self._stored_precision()
+        if stored:
+            notes = [] if precision == stored else [f"the weights are stored as {stored} and stay so"]
+            yield from self._converted(stored, torch.bfloat16, device, notes)
+            return
+        dtype = _DTYPES.get(precision, torch.bfloat16)
         model = placing.empty_model(self.config, dtype, ATTENTION)
         names = _plain_names(model, set(self.checked.tensors))
         if names is None:
             del model
-            yield from self._converted(precision, dtype, device)
+            yield from self._converted(precision, dtype, device, [])
             return
         pieces = [
             Piece(name, info.n_bytes, partial(_read_tensor, info.file, name))
@@ -91,7 +102,16 @@ class FolderSource(Source):
             model.generation_config = GenerationConfig.from_pretrained(self.path, local_files_only=True)
         yield Built(model, precision)
 
-    def _converted(self, precision: str, dtype: torch.dtype, device: torch.device) -> Iterator[float | Built]:
+    def _stored_precision(self) -> str | None:
+        """The precision of weights that bitsandbytes has quantized already."""
+        stored = self.checked.config.get("quantization_config")
+        if not stored:
+            return None
+        return str(stored.get("bnb_4bit_quant_type", "fp4")) if stored.get("load_in_4bit") else "int8"
+
+    def _converted(
+        self, precision: str, dtype: torch.dtype, device: torch.device, notes: list[str]
+    ) -> Iterator[float | Built]:
         model, info = AutoModelForCausalLM.from_pretrained(
             self.path, config=self.config, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True,
             output_loading_info=True, **_OFFLINE,
@@ -101,8 +121,9 @@ class FolderSource(Source):
         yield 0.6
         placing.check_finite(model.state_dict().items())
         yield 0.7
-        placing.convert(model.to(device).eval(), precision)
-        yield Built(model, precision)
+        if not self._stored_precision():
+            placing.convert(model.to(device), precision)
+        yield Built(model.eval(), precision, notes)
 
 
 _OFFLINE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
@@ -124,8 +145,8 @@ def _read_tensor(file: Path, name: str) -> Tensor:
 def _plain_names(model: PreTrainedModel, names: set[str]) -> set[str] | None:
     """The checkpoint's names to read if they are the model's own and complete, else None."""
     ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
-    names = {name for name in names if not any(pattern.search(name) for pattern in ignored)}
     wanted = set(model.state_dict())
+    names = {name for name in names if name in wanted or not any(pattern.search(name) for pattern in ignored)}
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     return names if names <= wanted and wanted - names == tied else None
 
@@ -148,7 +169,7 @@ class GgufSource(Source):
         if packed and device.type != "cpu":
             packed, precision = False, "bf16"
             notes.append("blocks stay packed on the CPU only: dequantised to bf16 on this device")
-        dtype = Dtype.get(precision, torch.bfloat16)
+        dtype = _DTYPES.get(precision, torch.bfloat16)
         if self.file.architecture not in gguf_model.OWN:
             yield from self._through_transformers(precision, dtype, device, notes)
             return
@@ -161,16 +182,22 @@ class GgufSource(Source):
         gguf_model.apply_rope_factors(self.file, model)
         gguf_model.set_end_tokens(self.file, model)
         if packed:
-            notes += self._unpacked_note(model)
+            precision, more = self._what_is_packed(model)
+            notes += more
         yield Built(model, precision, notes)
 
-    def _unpacked_note(self, model: PreTrainedModel) -> list[str]:
+    def _what_is_packed(self, model: PreTrainedModel) -> tuple[str, list[str]]:
+        """The precision to report, and which layers had to be dequantised."""
+        n_packed = sum(isinstance(module, PackedLinear) for module in model.modules())
+        n_dense = sum(isinstance(module, (nn.Linear, Conv1D)) for module in model.modules()) - n_packed
+        if not n_dense:
+            return "gguf", []
         kinds = {
             info.type.name for info in self.file.tensors.values()
             if len(info.shape) == 2 and not can_pack(info.shape, info.type)
         }
-        n_dense = sum(type(module) is nn.Linear for module in model.modules())
-        return [f"{n_dense} layers stored as {', '.join(sorted(kinds))} were dequantised to bf16"] if n_dense else []
+        stored = ", ".join(sorted(kinds)) or "packable blocks, which this architecture transposes"
+        return "gguf" if n_packed else "bf16", [f"layers dequantised to bf16: {n_dense} (stored as {stored})"]
 
     def _through_transformers(
         self, precision: str, dtype: torch.dtype, device: torch.device, notes: list[str]

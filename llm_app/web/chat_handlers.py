@@ -11,6 +11,7 @@ import gradio as gr
 from llm_app import chat
 from llm_app.services import Services
 from llm_app.web import text, views
+from llm_app.web.html import shown
 from llm_app.web.options import Form
 from llm_app.web.presence import ReaderWatch, Running
 from llm_app.web.reply import Reply, note_error
@@ -88,12 +89,12 @@ class ChatHandlers:
         self._running.stop(visitor_of(request))
         if not turns:
             return {self._parts.notice: ""}
-        return {**self._shown([]), self._parts.cleared: turns, self._parts.undo: gr.update(visible=True),
+        return {**self._shown([]), self._parts.cleared: turns, self._parts.undo: shown(True),
                 self._parts.notice: views.notice(text.both("cleared"))}  # fmt: skip
 
     def bring_back(self, turns: list[Turn]) -> Update:
         """Undo the last `clear`."""
-        return {**self._shown(turns), self._parts.cleared: [], self._parts.undo: gr.update(visible=False), self._parts.notice: ""}
+        return {**self._shown(turns), self._parts.cleared: [], self._parts.undo: shown(False), self._parts.notice: ""}
 
     def _answer(
         self, request: gr.Request, make_turns: Any, system_prompt: object, values: Sequence[object], taken: Update | None = None
@@ -119,7 +120,7 @@ class ChatHandlers:
         turns = [*turns, Turn("assistant", reply.content, reply.note)]
         try:
             yield {**self._shown(turns, is_running=True), **(taken or {}), parts.notice: cut, parts.cleared: [],
-                   parts.undo: gr.update(visible=False), parts.context: views.context_bar(reply.n_tokens, loaded.n_context)}  # fmt: skip
+                   parts.undo: shown(False), parts.context: views.context_bar(reply.n_tokens, loaded.n_context)}  # fmt: skip
             watch = ReaderWatch(self._page, visitor)
             for is_news in reply.read():
                 if watch.is_gone():
@@ -139,9 +140,9 @@ class ChatHandlers:
         return {
             parts.conversation: views.chat_messages(turns),
             parts.history: turns,
-            parts.examples: gr.update(visible=not turns),
-            parts.send: gr.update(visible=not is_running),
-            parts.stop: gr.update(visible=is_running),
+            parts.examples: shown(not turns),
+            parts.send: shown(not is_running),
+            parts.stop: shown(is_running),
         }
 
 

@@ -10,7 +10,7 @@ from llm_app.services import Services
 from llm_app.web import text, views
 from llm_app.web.chat_handlers import MAX_MESSAGE_CHARACTERS, ChatHandlers, Parts
 from llm_app.web.html import html
-from llm_app.web.options import build_form
+from llm_app.web.options import as_sent, build_form
 
 MAX_HANDLERS = 48  # each holds one of the page's 64 threads while it waits for the next token
 PUBLIC_HISTORY_SECONDS = 1_800  # how long a public page keeps a conversation after its last message
@@ -25,10 +25,10 @@ def build_chat_tab(page: gr.Blocks, services: Services) -> None:
             parts, examples = _bench(services)
         with gr.Column(elem_classes="options", min_width=0), gr.Accordion(text.label("options"), elem_classes="panel"):
             parts.context.render()
-            system_prompt = gr.Textbox(
+            system_prompt = as_sent(gr.Textbox(
                 label=text.label("system_prompt"), info=text.label("system_prompt_help"), lines=2, max_lines=8,
                 elem_classes="option", elem_id="system-prompt",
-            )  # fmt: skip
+            ))  # fmt: skip
             form = build_form(SamplingConfig)
     handlers = ChatHandlers(page, services, parts, form)
     _connect(handlers, parts, examples, [system_prompt, *form.controls], services)
@@ -51,15 +51,15 @@ def _bench(services: Services) -> tuple[Parts, list[tuple[gr.Button, str]]]:
             ]
     notice = html("", elem_id="chat-notice")
     with gr.Row(elem_classes="composer", equal_height=False):
-        message = gr.Textbox(
+        message = as_sent(gr.Textbox(
             label=text.label("message"), show_label=False, placeholder=text.label("message_hint"), container=False,
-            lines=1, max_lines=8, max_length=MAX_MESSAGE_CHARACTERS, autofocus=True, elem_id="message", scale=1,
-        )  # fmt: skip
+            lines=1, max_lines=8, max_length=MAX_MESSAGE_CHARACTERS, elem_id="message", scale=1,
+        ))  # fmt: skip
         send = gr.Button(text.label("send"), variant="primary", elem_id="send", scale=0, min_width=0)
-        stop = gr.Button(text.label("stop"), variant="stop", elem_id="stop", visible=False, scale=0, min_width=0)
+        stop = gr.Button(text.label("stop"), variant="stop", elem_id="stop", visible="hidden", scale=0, min_width=0)
         new = gr.Button(text.label("new_chat"), elem_id="new-chat", elem_classes="quiet", scale=0, min_width=0)
         undo = gr.Button(
-            text.label("undo_clear"), visible=False, elem_id="undo-clear", elem_classes="quiet", scale=0, min_width=0
+            text.label("undo_clear"), visible="hidden", elem_id="undo-clear", elem_classes="quiet", scale=0, min_width=0
         )
     keep_seconds = PUBLIC_HISTORY_SECONDS if services.settings.is_public else None
     parts = Parts(

@@ -12,7 +12,7 @@ from llm_app.engine.loading import LoadedModel
 from llm_app.errors import Cancelled, ModelLoading, UserError
 from llm_app.services import Services
 from llm_app.web import text, views
-from llm_app.web.html import html
+from llm_app.web.html import html, shown
 from llm_app.web.loader import Loader
 from llm_app.web.reply import note_error
 from llm_app.web.views import SentenceError
@@ -42,9 +42,9 @@ def build_model_bar(page: gr.Blocks, services: Services) -> None:
     with gr.Row(elem_classes="strip", equal_height=False):
         html('<h1 class="brand">Proofbench</h1>', elem_classes="brand-box")
         model, adapter, precision = _choices(services)
-        load = gr.Button(text.label("load"), variant="primary", size="sm", visible=not is_public, scale=0, min_width=0, elem_id="load")
-        cancel = gr.Button(text.label("cancel"), size="sm", visible=False, scale=0, min_width=0, elem_id="cancel-load")
-        unload = gr.Button(text.label("unload"), size="sm", visible=False, scale=0, min_width=0, elem_id="unload")
+        load = gr.Button(text.label("load"), size="sm", visible=not is_public, scale=0, min_width=0, elem_id="load")
+        cancel = gr.Button(text.label("cancel"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="cancel-load")
+        unload = gr.Button(text.label("unload"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="unload")
         memory = html("", elem_id="memory")
         html(views.SWITCHES, elem_classes="switches-box")
     strip = Strip(memory, html("", elem_id="model-status"), html("", elem_id="fit"), gr.Timer(WATCH_SECONDS), load, cancel, unload)
@@ -58,7 +58,7 @@ def build_model_bar(page: gr.Blocks, services: Services) -> None:
         cancel.click(handlers.cancel, None, outputs, **quick)
         unload.click(handlers.unload, None, outputs, **quick)
         adapter.input(handlers.switch_adapter, [adapter], outputs, **quick)
-        gr.on([model.change, precision.change], handlers.estimate, [model, precision], [strip.fit], **quick)
+        gr.on([model.change, precision.change], handlers.estimate, [model, precision], [strip.fit, strip.load], **quick)
         page.load(handlers.choices, None, [model, adapter, precision], **quick)
 
 
@@ -112,22 +112,23 @@ class StripHandlers:
             strip.memory: _memory(loaded),
             strip.status: self._status(loaded),
             strip.timer: gr.Timer(WATCH_SECONDS if is_loading or loaded is None else IDLE_SECONDS),
-            strip.load: gr.update(visible=is_private and not is_loading),
-            strip.cancel: gr.update(visible=is_private and self._loader.is_loading),
-            strip.unload: gr.update(visible=is_private and loaded is not None and not is_loading),
+            strip.load: shown(is_private and not is_loading),
+            strip.cancel: shown(is_private and self._loader.is_loading),
+            strip.unload: shown(is_private and loaded is not None and not is_loading),
         }
 
-    def estimate(self, model: object, precision: object) -> str:
+    def estimate(self, model: object, precision: object) -> Update:
         """Will it fit? Said before anything is read."""
+        strip = self._strip
         try:
             config = _config(model, NO_ADAPTER, precision)
-            entry = catalog.find_model(config.model, self._settings)
-            estimate = fit.estimate(entry, config)
+            if self._is_loaded(config):
+                return {strip.fit: "", strip.load: gr.update(variant="secondary")}
+            estimate = fit.estimate(catalog.find_model(config.model, self._settings), config)
         except Exception as error:
-            return self._failed(error)
-        if self._host.status().model == entry.name:
-            return ""
-        return views.notice(text.pair(fit.sentence(estimate)), "info" if estimate.fits else "warning")
+            return {strip.fit: self._failed(error)}
+        sentence = views.notice(text.pair(fit.sentence(estimate)), "info" if estimate.fits else "warning")
+        return {strip.fit: sentence, strip.load: gr.update(variant="primary")}
 
     def load(self, model: object, adapter: object, precision: object) -> Update:
         """Start to load what was chosen."""
@@ -137,7 +138,7 @@ class StripHandlers:
             self._loader.start(_config(model, adapter, precision), request_id)
         except Exception as error:
             return {**self.look(), self._strip.fit: self._failed(error, request_id)}
-        return {**self.look(), self._strip.fit: ""}
+        return {**self.look(), self._strip.fit: "", self._strip.load: gr.update(visible="hidden", variant="secondary")}
 
     def cancel(self) -> Update:
         """Stop loading."""
@@ -176,6 +177,13 @@ class StripHandlers:
         name = "adapter_on" if report.has_effect else "adapter_no_effect"
         return views.notice(text.both(name, adapter=adapter), "info" if report.has_effect else "warning")
 
+    def _is_loaded(self, config: ModelConfig) -> bool:
+        try:
+            loaded = self._host.loaded
+        except UserError:
+            return False
+        return loaded.entry.name == config.model and config.precision in (loaded.precision, loaded.config.precision)
+
     def _refuse_in_public(self) -> None:
         if self._settings.is_public:
             raise SentenceError("public_mode")
@@ -208,9 +216,9 @@ class StripHandlers:
 
 
 def _memory(loaded: LoadedModel | None) -> str:
-    free = fit.free_bytes(loaded.device.type if loaded else "cpu")
-    used = loaded.n_bytes if loaded else 0
-    return views.memory_meter(used, used + free)
+    if loaded is None:
+        return ""
+    return views.memory_meter(loaded.n_bytes, loaded.n_bytes + fit.free_bytes(loaded.device))
 
 
 def _failure_html(loader: Loader) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from llm_app.config import OptionInfo, options_of
 from llm_app.errors import UserError
+from llm_app.options import OptionInfo, options_of
 from llm_app.web import text
 
 SLIDER_STEPS = 400  # a slider with more positions than this cannot be set by hand; a number box can
@@ -39,13 +39,22 @@ def build_form(config: type[Any]) -> Form:
     options = options_of(config)
     for field, info in options:
         if not info.advanced:
-            made[field.name] = control(config, field, info)
+            made[field.name] = as_sent(control(config, field, info))
     if any(info.advanced for _, info in options):
         with gr.Accordion(text.label("more"), open=False, elem_classes="fold"):
             for field, info in options:
                 if info.advanced:
-                    made[field.name] = control(config, field, info)
+                    made[field.name] = as_sent(control(config, field, info))
     return Form(config, tuple(made[field.name] for field, _ in options))
+
+
+def as_sent(component: Any) -> Any:
+    """The component, handing over what the browser sent as it is.
+
+    gradio's own text box turns a dictionary into its text and its number box True into 1; then nobody could refuse it.
+    """
+    component.preprocess = lambda payload: payload
+    return component
 
 
 def control(config: type[Any], field: Field[Any], info: OptionInfo) -> Component:

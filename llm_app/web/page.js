@@ -28,6 +28,15 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// Ready to type where there is a keyboard; on a phone the focus would scroll the page and open one.
+if (matchMedia("(pointer: fine)").matches) {
+  const observer = new MutationObserver(() => {
+    const box = document.querySelector("#message textarea");
+    if (box) { observer.disconnect(); box.focus({ preventScroll: true }); }
+  });
+  observer.observe(document.body, { childList: true, subtree: true });
+}
+
 // Enter that picks a candidate of an input method must not send the message.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.isComposing) event.stopImmediatePropagation();

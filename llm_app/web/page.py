@@ -9,7 +9,7 @@ from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.chat_tab import build_chat_tab
 from llm_app.web.model_bar import build_model_bar
-from llm_app.web.style import STYLE, head, theme
+from llm_app.web.style import head, theme
 
 # A tab is one file and one line here: the name of its label, and what builds it.
 TABS = (("tab_chat", build_chat_tab),)
@@ -41,15 +41,16 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
     of `mount_gradio_app` differ from those of `launch`.
     """
     page = build_page(services)
-    page.queue(api_open=False, max_size=MAX_QUEUE, default_concurrency_limit=1)
-    page.state_session_capacity = MAX_SESSIONS  # mount_gradio_app has no parameter for these two
+    # mount_gradio_app has no parameter for these two, and the queue reads the second.
+    page.state_session_capacity = MAX_SESSIONS
     page.max_threads = MAX_THREADS
+    page.queue(api_open=False, max_size=MAX_QUEUE, default_concurrency_limit=1)
     gr.mount_gradio_app(
         api, page, path="/",
         show_error=False, max_file_size="20mb", allowed_paths=[], blocked_paths=blocked_paths(services),
         enable_monitoring=False, run_history=False, mcp_server=False, ssr_mode=False, pwa=False, footer_links=[],
         favicon_path=str(Path(__file__).with_name("icon.png")),
-        theme=theme(), css_paths=STYLE, head=head(), i18n=text.I18N,
+        theme=theme(), head=head(), i18n=text.I18N,
     )  # fmt: skip
     return page
 

@@ -62,9 +62,14 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """What goes into the document's head: the switches for language and light or dark."""
+    """What goes into the document's head: the style sheet, and the switches for language and light or dark.
+
+    gradio's own `css` parameter rewrites every selector to stand below its container, where none can ask for the
+    language of the page.
+    """
     script = SCRIPT.read_text(encoding="utf-8").replace("LANGUAGE_MODULE", language_module())
-    return f'<meta name="color-scheme" content="light dark"><script type="module">\n{script}</script>'
+    style = STYLE.read_text(encoding="utf-8")
+    return f'<style>\n{style}</style><script type="module">\n{script}</script>'
 
 
 def language_module() -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import gradio as gr
 from gradio.i18n import I18nData
 
-from llm_app.config import ModelConfig, SamplingConfig, Text, options_of
+from llm_app.config import ModelConfig, SamplingConfig
+from llm_app.options import Text, options_of
 
 STRINGS: dict[str, Text] = {
     # frame
@@ -62,7 +63,7 @@ STRINGS: dict[str, Text] = {
     ),
     "chat_log": ("Conversation", "对话记录"),
     "message": ("Message", "消息"),
-    "message_hint": ("Write a message…  Enter sends, Shift+Enter starts a new line", "输入消息……  回车发送，Shift+回车换行"),
+    "message_hint": ("Message… (Shift+Enter for a new line)", "输入消息……（Shift+回车换行）"),
     "message_wait": ("The model is still loading; you can already write.", "模型仍在加载，可以先写好消息。"),
     "send": ("Send", "发送"),
     "stop": ("Stop", "停止"),

@@ -11,9 +11,9 @@ from typing import Any
 from gradio.components.chatbot import Message as ShownMessage
 from gradio.components.chatbot import TextMessage
 
-from llm_app.config import Text
 from llm_app.errors import UserError
 from llm_app.messages import Message, Role, Usage
+from llm_app.options import Text
 from llm_app.web.text import ERRORS_ZH, both, filled, inert, pair
 
 GIGA = 10**9
@@ -136,16 +136,23 @@ def request_html(request_id: str) -> str:
 
 
 def context_bar(n_used: int, n_context: int) -> str:
-    """How full the context is."""
-    share = min(1.0, n_used / n_context) if n_context else 0.0
+    """How full the context is; nothing before the first reply."""
+    if not n_context:
+        return ""
+    share = min(1.0, n_used / n_context)
     level = "full" if share >= 0.9 else "high" if share >= 0.7 else "low"
     return (
         f'<div class="context" title="{inert(filled("context_help")[0])}">'
-        f'<div class="context-head"><span>{both("context")}</span><span>{share:.0%}</span></div>'
+        f'<div class="context-head"><span>{both("context")}</span><span>{percent(share)}</span></div>'
         f'<div class="bar {level}" role="meter" aria-valuemin="0" aria-valuemax="{n_context}" aria-valuenow="{n_used}"'
         f' aria-label="{inert(filled("context")[0])}"><i style="width:{share:.1%}"></i></div>'
         f'<div class="context-foot">{both("context_used", used=n_used, total=n_context)}</div></div>'
     )
+
+
+def percent(share: float) -> str:
+    """0.4 %, 12 %: a tenth where it matters."""
+    return f"{share:.1%}" if 0 < share < 0.1 else f"{share:.0%}"
 
 
 def memory_meter(n_used_bytes: int, n_available_bytes: int) -> str:

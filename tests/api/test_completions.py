@@ -48,16 +48,19 @@ def test_echo_with_logprobs_measures_the_prompt_as_transformers_does(live: Live,
         best = max(found["top_logprobs"][position + 1].values())
         assert best == pytest.approx(float(expected[position].max()), abs=1e-4)
     assert found["token_logprobs"][-1] == pytest.approx(float(expected[-1].max()), abs=1e-4)
-    assert choice["text"].startswith("the answer is positive")
+    alone = live.complete(prompt=ids, max_tokens=1, logprobs=2).json()["choices"][0]
+    assert choice["text"] == "the answer is positive" + alone["text"]
+    assert choice["finish_reason"] == alone["finish_reason"]
+    assert found["tokens"][-1:] == alone["logprobs"]["tokens"]
 
 
-def test_a_measured_likeliest_token_has_the_very_number_of_its_alternative(live: Live) -> None:
+def test_a_measured_likeliest_token_has_the_very_number_of_its_alternative(live: Live, tiny_llama: Path) -> None:
     """Clients compare them for equality, to learn whether the text was the greedy one."""
-    greedy = live.complete(prompt="hello", max_tokens=6).json()["choices"][0]["text"]
-    found = live.complete(prompt="hello" + greedy, echo=True, logprobs=1, max_tokens=1).json()["choices"][0]["logprobs"]
-    n_prompt = len(tiny.make_tokenizer()("hello")["input_ids"])
-    pairs = list(zip(found["token_logprobs"], found["top_logprobs"], strict=True))[n_prompt:]
-    assert all(logprob == max(top.values()) for logprob, top in pairs)
+    prompt = tiny.make_tokenizer()("hello")["input_ids"]
+    ids = tiny.load_plain(tiny_llama).generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=6)[0].tolist()
+    found = live.complete(prompt=ids, echo=True, logprobs=1, max_tokens=1).json()["choices"][0]["logprobs"]
+    pairs = list(zip(found["token_logprobs"], found["top_logprobs"], strict=True))[len(prompt):]
+    assert len(pairs) == 7 and all(logprob == max(top.values()) for logprob, top in pairs)
 
 
 def test_the_measured_token_is_there_even_where_the_text_would_end(live: Live) -> None:
@@ -65,6 +68,9 @@ def test_the_measured_token_is_there_even_where_the_text_would_end(live: Live) -
     for first in range(0, 403, 31):
         found = live.complete(prompt=[first, 5], echo=True, logprobs=1, max_tokens=1).json()["choices"][0]["logprobs"]
         assert len(found["token_logprobs"]) == 3
+    for prompt in ("hello", "the quick brown", "one"):
+        measured = live.complete(prompt=prompt, echo=True, logprobs=1, max_tokens=1).json()["choices"][0]["text"]
+        assert measured == prompt + live.complete(prompt=prompt, max_tokens=1).json()["choices"][0]["text"]
 
 
 def test_several_prompts_are_answered_in_their_order(live: Live) -> None:

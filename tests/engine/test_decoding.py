@@ -56,7 +56,7 @@ def test_greedy_decoding_equals_transformers_generate_for_requests_that_join_at_
             assert ids_of(stream) == generate(folder, prompt)
 
 
-def test_a_prompt_alone_and_among_31_neighbours_gives_the_same_tokens(host: Host) -> None:
+def test_C17_a_prompt_alone_and_among_31_neighbours_gives_the_same_tokens(host: Host) -> None:
     first, *others = prompts(32)
     alone = ids_of(host.stream(first, GREEDY))
     crowd = [host.stream(prompt, replace(GREEDY, max_new_tokens=4 + i)) for i, prompt in enumerate(others[:16])]
@@ -88,10 +88,14 @@ def test_a_prompt_read_in_chunks_beside_a_running_reply_gives_the_same_tokens(ti
 @pytest.mark.parametrize("n_beams", [2, 4])
 def test_beam_search_equals_transformers_generate(tiny_llama: Path, host: Host, n_beams: int) -> None:
     for prompt in prompts(3):
-        assert ids_of(host.stream(prompt, replace(GREEDY, n_beams=n_beams))) == generate(tiny_llama, prompt, num_beams=n_beams)
+        assert ids_of(host.stream(prompt, replace(GREEDY, n_beams=n_beams))) == generate(
+            tiny_llama, prompt, num_beams=n_beams
+        )
 
 
-def test_an_architecture_that_cannot_be_batched_gives_the_same_tokens_through_generate(tiny_llama: Path, host: Host) -> None:
+def test_an_architecture_that_cannot_be_batched_gives_the_same_tokens_through_generate(
+    tiny_llama: Path, host: Host
+) -> None:
     host.loaded.is_batchable = False
     streams = [(prompt, host.stream(prompt, GREEDY)) for prompt in prompts(6)]
     for prompt, stream in streams:
@@ -103,8 +107,17 @@ def test_a_model_whose_attention_is_capped_is_found_not_to_batch(settings: Setti
 
     from llm_app.engine.forward import ATTENTION, batches_correctly
 
-    config = Gemma2Config(vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-                          num_key_value_heads=1, head_dim=16, max_position_embeddings=64, attn_logit_softcapping=1.0)
+    config = Gemma2Config(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=64,
+        attn_logit_softcapping=1.0,
+    )
     config._attn_implementation = ATTENTION
     assert not batches_correctly(Gemma2ForCausalLM(config).eval(), 64)
 
@@ -142,7 +155,9 @@ def test_a_closed_stream_leaves_the_batch_and_the_memory_is_given_back(host: Hos
     assert host._decoder is not None and host._decoder.n_cache_bytes == 0
 
 
-def test_requests_over_the_bound_are_refused_and_those_within_it_all_finish(tiny_llama: Path, settings: Settings) -> None:
+def test_requests_over_the_bound_are_refused_and_those_within_it_all_finish(
+    tiny_llama: Path, settings: Settings
+) -> None:
     with running(tiny_llama, settings, serve=ServeConfig(max_streams=2, max_waiting=3)) as host:
         streams = [host.stream([5, 6, 7], replace(GREEDY, ignore_eos=True)) for _ in range(5)]
         with pytest.raises(QueueFull) as refused:
@@ -177,7 +192,7 @@ def test_unloading_during_a_reply_ends_it_with_a_sentence(tiny_llama: Path, sett
         try:
             for delta in stream:
                 reasons.append(delta.finish_reason)
-        except Exception as error:  # noqa: BLE001 - the sentence is what is tested
+        except Exception as error:
             assert "unloaded" in str(error)
         else:
             assert reasons[-1] == "length"
@@ -190,3 +205,20 @@ def wait_until_idle(host: Host, timeout_seconds: float = 5.0) -> None:
     while host.status().n_running or host.status().n_waiting:
         assert time.monotonic() < deadline, "requests did not leave"
         time.sleep(0.01)
+
+
+def test_beam_searches_wait_their_turn_without_holding_up_others(host: Host) -> None:
+    beams = [host.stream(prompt, replace(GREEDY, n_beams=2)) for prompt in prompts(7)]
+    quick = host.stream([5, 6], replace(GREEDY, max_new_tokens=2))
+    assert len(ids_of(quick)) <= 2
+    assert all(ids_of(stream) for stream in beams)
+
+
+def test_requests_whose_cache_would_not_fit_wait_instead_of_filling_the_memory(host: Host) -> None:
+    decoder = host._decoder
+    assert decoder is not None
+    decoder._max_positions = 1100  # two full contexts of 512
+    streams = [host.stream([5] * 100, replace(GREEDY, max_new_tokens=400, ignore_eos=True)) for _ in range(3)]
+    next(streams[0])
+    assert host.status().n_running == 2 and host.status().n_waiting == 1
+    assert [len(ids_of(stream)) for stream in streams[1:]] == [400, 400]

@@ -9,7 +9,14 @@ from llm_app.engine.detokenise import TextStream, TokenBytes
 from tests.tiny import make_tokenizer
 
 TOKENIZER = make_tokenizer()
-SAMPLES = ["Hello, world.", "你好，世界。模型会说中文。", "สวัสดีชาวโลก", "👩‍👩‍👧‍👦 family, é, ü and 𝔘", "a\n\n  b\tc", "مرحبا بالعالم"]
+SAMPLES = [
+    "Hello, world.",
+    "你好，世界。模型会说中文。",
+    "สวัสดีชาวโลก",
+    "👩‍👩‍👧‍👦 family, é, ü and 𝔘",
+    "a\n\n  b\tc",
+    "مرحبا بالعالم",
+]
 
 
 def pieces(text: str, stop: tuple[str, ...] = ()) -> list[str]:
@@ -42,7 +49,10 @@ def test_C11_bytes_of_an_unfinished_character_are_dropped() -> None:
 
 
 @hypothesis_settings(max_examples=100, deadline=None)
-@given(st.text(alphabet="abcd 你👍", max_size=30), st.lists(st.text(alphabet="abcd 你👍", min_size=1, max_size=4), min_size=1, max_size=3))
+@given(
+    st.text(alphabet="abcd 你👍", max_size=30),
+    st.lists(st.text(alphabet="abcd 你👍", min_size=1, max_size=4), min_size=1, max_size=3),
+)
 def test_C13_a_stop_string_is_never_shown_not_even_in_part(text: str, stops: list[str]) -> None:
     # Python's own search is the oracle: everything before the first occurrence of any stop string.
     cuts = [at for at in (text.find(stop) for stop in stops) if at >= 0]

@@ -55,7 +55,11 @@ def test_the_distribution_drawn_from_equals_that_of_transformers(config: Samplin
 
 
 def test_rows_with_different_rules_do_not_disturb_each_other() -> None:
-    configs = [SamplingConfig(top_k=5), SamplingConfig(top_k=0, top_p=0.5), SamplingConfig(top_k=50, min_p=0.2, top_p=1.0)]
+    configs = [
+        SamplingConfig(top_k=5),
+        SamplingConfig(top_k=0, top_p=0.5),
+        SamplingConfig(top_k=50, min_p=0.2, top_p=1.0),
+    ]
     values = logits(3)
     probabilities, ids = distribution(values, configs)
     together = torch.zeros_like(values).scatter(-1, ids, probabilities)
@@ -112,9 +116,24 @@ def test_the_same_seed_draws_the_same_tokens_whoever_shares_the_batch() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temperature", -1.0), ("temperature", float("nan")), ("temperature", 1e9), ("temperature", "1"), ("temperature", True),
-     ("top_p", -1.0), ("top_p", 2.0), ("top_k", -5), ("top_k", 1.5), ("repetition_penalty", 0.0), ("stop", ("",)),
-     ("stop", tuple("abcdefghijklmnopqrstuvwxyz")), ("max_new_tokens", 0), ("seed", -1), ("seed", 2**70), ("n_beams", 0)],
+    [
+        ("temperature", -1.0),
+        ("temperature", float("nan")),
+        ("temperature", 1e9),
+        ("temperature", "1"),
+        ("temperature", True),
+        ("top_p", -1.0),
+        ("top_p", 2.0),
+        ("top_k", -5),
+        ("top_k", 1.5),
+        ("repetition_penalty", 0.0),
+        ("stop", ("",)),
+        ("stop", tuple("abcdefghijklmnopqrstuvwxyz")),
+        ("max_new_tokens", 0),
+        ("seed", -1),
+        ("seed", 2**70),
+        ("n_beams", 0),
+    ],
 )
 def test_C12_a_sampling_value_out_of_range_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(UserError, match=name) as refused:

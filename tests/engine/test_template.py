@@ -90,7 +90,9 @@ TEMPLATES = {"ChatML": tiny.CHATML, "Llama 3": LLAMA3, "Gemma": GEMMA, "Qwen": Q
 CONVERSATIONS = {
     "question": [Message("user", "Hello?")],
     "system": [Message("system", "  Be brief.\n"), Message("user", "汉字 <|im_end|> {{ 7 * 7 }} & <b>'\"</b>")],
-    "turns": [Message("user", "1"), Message("assistant", "<think>\nhm\n</think>\n\n2 👩‍👩‍👧"), Message("user", " 3 \n")],
+    "turns": [
+        Message("user", "1"), Message("assistant", "<think>\nhm\n</think>\n\n2 👩‍👩‍👧"), Message("user", " 3 \n"),
+    ],
     "answered": [Message("user", "1"), Message("assistant", "\n  2\t")],
     "empty": [Message("user", "")],
 }

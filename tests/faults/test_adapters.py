@@ -60,7 +60,8 @@ def assert_refused(model: PreTrainedModel, adapter: Path, sentence: str) -> str:
 
 def test_L16_an_adapter_for_another_size_is_refused_with_both_bases(base: PreTrainedModel, tmp_path: Path) -> None:
     wider = tiny.make_model(tmp_path / "wider-llama", hidden=128)
-    message = assert_refused(base, tiny.make_adapter(wider, tmp_path / "adapter"), "takes 64 and gives 64 numbers")
+    adapter = tiny.make_adapter(wider, tmp_path / "adapter")
+    message = assert_refused(base, adapter, "takes 128 and gives 64 numbers, not 256 and 128")
     assert "wider-llama" in message
     assert "tiny-llama" in message
     assert "abababababab" in message
@@ -113,11 +114,18 @@ def test_T16_a_base_changed_since_training_is_refused_by_its_digest(base: PreTra
 
 def test_L16_an_adapter_for_another_hub_model_is_refused_by_name(base: PreTrainedModel, adapter: Path) -> None:
     base.config.name_or_path = "/cache/models--Qwen--Qwen2.5-0.5B/snapshots/1234"
-    set_fields(adapter, base_model_name_or_path="meta/Llama-3.2-1B")
-    assert_refused(base, adapter, "the names differ")
+    for name in ("meta/Llama-3.2-1B", "Qwen/Qwen2.5-0.5B-Instruct"):
+        set_fields(adapter, base_model_name_or_path=name)
+        assert_refused(base, adapter, "the names differ")
     for name in ("Qwen/Qwen2.5-0.5B", "other/qwen2.5-0.5b-bnb-4bit"):
         set_fields(adapter, base_model_name_or_path=name)
-        Adapters(base, IDENTITY).attach(adapter, name="a")
+        assert Adapters(base, IDENTITY).attach(adapter, name="a").notes == ()
+
+
+def test_an_adapter_fits_the_gguf_file_of_its_base_by_name(base: PreTrainedModel, adapter: Path) -> None:
+    base.config.name_or_path = "/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+    set_fields(adapter, base_model_name_or_path="HuggingFaceTB/SmolLM2-135M-Instruct")
+    assert Adapters(base, IDENTITY).attach(adapter, name="a").notes == ()
 
 
 def test_an_adapter_whose_base_cannot_be_compared_attaches_with_a_note(base: PreTrainedModel, adapter: Path) -> None:

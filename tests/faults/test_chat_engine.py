@@ -156,7 +156,9 @@ def test_C10_a_row_that_turned_invalid_does_not_poison_the_next_in_its_place(hos
     neighbour.close()
 
 
-def test_C15_a_model_that_never_ends_is_ended_by_the_clock_with_the_reason(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_C15_a_model_that_never_ends_is_ended_by_the_clock_with_the_reason(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(request_module, "MAX_SECONDS", 0.05)
     deltas = list(host.stream([5, 6], ENDLESS))
     assert deltas[-1].finish_reason == "time" and text_of(deltas)

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from llm_app.errors import UserError
 from llm_app.http_server import HEADER_SECONDS, HeaderDeadline
@@ -63,8 +64,13 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def long_winded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with a context so long that a greedy reply goes on for minutes."""
-    return tiny.make_model(tmp_path_factory.mktemp("long") / "long-winded", n_context=100_000)
+    """A model whose greedy replies never end, with a context for minutes of them."""
+    folder = tiny.make_model(tmp_path_factory.mktemp("long") / "long-winded", n_context=100_000)
+    tensors = load_file(folder / "model.safetensors")
+    # Its logit is 0 then, and some other one is always above that.
+    tensors["lm_head.weight"][tiny.make_tokenizer().eos_token_id] = 0.0
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,44 @@
+"""Who goes next."""
+
+import threading
+import time
+
+from llm_app.engine.turn import BATCH, CHAT, PATIENCE, Turn
+
+
+def test_one_holds_it_at_a_time_and_chats_go_first_without_starving_the_rest() -> None:
+    turn, order, holders = Turn(), [], [0]
+
+    def work(name: int, n: int) -> None:
+        for _ in range(n):
+            with turn.held(name):
+                holders[0] += 1
+                assert holders[0] == 1
+                order.append(name)
+                time.sleep(0.002)
+                holders[0] -= 1
+
+    turn.acquire()
+    threads = [threading.Thread(target=work, args=(rank, n)) for rank, n in ((BATCH, 10), (CHAT, 40), (CHAT, 40))]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    turn.release()
+    for thread in threads:
+        thread.join()
+    assert order[0] == CHAT
+    # While both wait, the batch gets one pass in PATIENCE + 1.
+    busy = order[: len(order) - order[::-1].index(BATCH)]
+    assert busy.count(CHAT) <= busy.count(BATCH) * PATIENCE + PATIENCE
+    assert busy.count(CHAT) >= busy.count(BATCH) * PATIENCE - PATIENCE
+
+
+def test_a_turn_is_given_back_when_the_work_fails() -> None:
+    turn = Turn()
+    try:
+        with turn.held():
+            raise ValueError
+    except ValueError:
+        pass
+    with turn.held(BATCH):
+        pass
