@@ -28,7 +28,7 @@ class SamplingConfig:
     )
     top_p: float = option(
         0.95,
-        min=0.0,
+        min=0.01,
         max=1.0,
         step=0.01,
         label=("Top-p", "Top-p"),

@@ -110,13 +110,13 @@ def tiny_adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def hub_data() -> Path:
-    """Folder with real models and data sets for the tests that need them.
+    """Real data sets, laid out as on the hub, for the tests that need them.
 
     Skips on a person's machine without it; in CI its absence is an error, so that a skip never looks like a pass.
     """
     folder = os.environ.get("PROOFBENCH_TEST_DATA")
     if folder:
-        return Path(folder)
+        return Path(folder) / "hub"
     if os.environ.get("CI") == "true":
         pytest.fail("PROOFBENCH_TEST_DATA is not set in CI")
     pytest.skip("PROOFBENCH_TEST_DATA is not set")

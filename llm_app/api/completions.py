@@ -83,7 +83,7 @@ def _one_token(loaded: LoadedModel, prompt: Prompt, after: TokenLogprob) -> Delt
     likeliest = after.top[0]
     is_end = likeliest.token_id in loaded.eos_ids
     return Delta(
-        text="" if is_end else "x" + likeliest.data.decode(errors="ignore"),
+        text="" if is_end else likeliest.data.decode(errors="ignore"),
         token_ids=(likeliest.token_id,),
         logprobs=(replace(likeliest, top=after.top),),
         finish_reason="stop" if is_end else "length",

@@ -126,11 +126,11 @@ def find_model(name: str, settings: Settings) -> ModelEntry:
             return entry
     if settings.is_public:
         raise ModelNotFound(f"No model {name[:100]} here. This server offers only the models it lists.", param="model")
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
-        return ModelEntry(name, "gguf", path.absolute(), path.stem)
-    if path.is_dir():
-        return ModelEntry(name, "folder", path.absolute(), path.name)
+    path = _existing(name)
+    if path and path.suffix == ".gguf" and path.is_file():
+        return ModelEntry(name, "gguf", path, path.stem)
+    if path and path.is_dir():
+        return ModelEntry(name, "folder", path, path.name)
     if _HUB_ID.fullmatch(name):
         return ModelEntry(name, "hub", hub.cached_folder(name), name)
     raise ModelNotFound(
@@ -138,6 +138,15 @@ def find_model(name: str, settings: Settings) -> ModelEntry:
         "or a hub name such as org/model.",
         param="model",
     )
+
+
+def _existing(name: str) -> Path | None:
+    """The path of that name if there is something; names come from people and may be no path at all."""
+    try:
+        path = Path(name).expanduser().absolute()
+        return path if name and path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def download(name: str, settings: Settings) -> Iterator[float]:
@@ -172,7 +181,7 @@ def find_adapter(name: str, settings: Settings) -> AdapterEntry:
     listed = {path.name: path for path in settings.adapters.iterdir()} if settings.adapters.is_dir() else {}
     path = listed.get(name)
     if path is None and not settings.is_public:
-        path = Path(name).expanduser().absolute()
+        path = _existing(name)
     if path is None or not (path / "adapter_config.json").is_file():
         raise ModelNotFound(f"No adapter {name[:200]}. Give a folder with adapter_config.json.", param="adapter")
     return _adapter(name if name in listed else path.name, path)

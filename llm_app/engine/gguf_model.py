@@ -221,7 +221,7 @@ def apply_rope_factors(file: GgufFile, model: PreTrainedModel) -> None:
     info = file.tensors.get(_ROPE_FACTORS)
     if info is not None:
         rotary = model.get_submodule("model.rotary_emb")
-        factors = torch.from_numpy(file.values(info)).to(rotary.inv_freq.device)
+        factors = _dense(file, info, _unchanged).to(rotary.inv_freq.device)
         rotary.inv_freq.div_(factors)
         rotary.original_inv_freq = rotary.inv_freq.clone()
 

@@ -21,6 +21,7 @@ from llm_app.engine.detokenise import TokenBytes
 from llm_app.engine.forward import batches_correctly
 from llm_app.engine.identity import Identity, digest_files, digest_tokenizer
 from llm_app.engine.packed import can_prepack, weight_bytes
+from llm_app.engine.placing import QUANTISED, is_quantised
 from llm_app.engine.template import ChatTemplate
 from llm_app.engine.weights import check_vocabulary
 from llm_app.errors import ModelRejected, UserError
@@ -152,9 +153,12 @@ def _load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Lo
         else:
             yield LoadProgress("reading", 0.05 + 0.85 * event)
     assert model is not None
+    if precision in QUANTISED and not is_quantised(model):
+        made_notes = [*made_notes, f"no layer of this architecture takes {precision}: loaded in bf16"]
+        precision = "bf16"
     check_vocabulary(len(tokenizer), model.get_input_embeddings().num_embeddings)
     yield LoadProgress("testing", 0.92)
-    _probe(model)
+    _probe(model, precision)
     n_context, context_note = _context(model, config)
     yield LoadProgress("testing", 0.96)
     is_batchable = batches_correctly(model, n_context)
@@ -172,12 +176,18 @@ def _load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Lo
 
 
 @torch.inference_mode()
-def _probe(model: PreTrainedModel) -> None:
+def _probe(model: PreTrainedModel, precision: str) -> None:
     """One token through the whole model, so that a missing kernel or a broken weight shows now.
 
-    Raises: ModelRejected if what comes out is not finite.
+    Raises: ModelRejected if what comes out is not finite, UserError if this architecture does not take the precision.
     """
-    logits = model(torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False).logits
+    try:
+        logits = model(torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False).logits
+    except (RuntimeError, TypeError) as error:
+        if precision not in QUANTISED:
+            raise
+        problem = f"A {model.config.model_type} model does not run in {precision}. Choose bf16 or fp32."
+        raise UserError(problem, param="precision") from error
     if not torch.isfinite(logits).all():
         raise ModelRejected("The model computes NaN or infinity. Its files may be damaged; download it again.")
 

@@ -3,6 +3,7 @@
 So the peak of memory is the finished model and one tensor, and a load can be cancelled between two tensors.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from llm_app.engine.forward import ATTENTION
 from llm_app.engine.packed import PrepackedLinear, can_prepack
 from llm_app.errors import ModelRejected
+
+QUANTISED = ("int8", "nf4", "fp4")  # by bitsandbytes
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,24 @@ class Piece:
     replace: Callable[[nn.Module], nn.Module] | None = None
 
 
-def empty_model(config: PretrainedConfig, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+def attention_for(config: PretrainedConfig) -> str:
+    """Our own attention where the architecture takes one, else transformers' own that leaves nothing out.
+
+    Never what the configuration asks for: that may be code.
+    """
+    kind = AutoModelForCausalLM._model_mapping[type(config)]
+    # Capped logits and attention sinks are lost in scaled dot-product attention.
+    if not kind._supports_sdpa or getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        return "eager"
+    return ATTENTION if kind._supports_attention_backend else "sdpa"
+
+
+def empty_model(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """The model without memory for its parameters; its buffers are real."""
     from accelerate import init_empty_weights
 
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention_for(config))
     return model.eval()
 
 
@@ -90,15 +106,29 @@ def linear(weight: Tensor, owner: nn.Module, precision: str, *, is_head: bool = 
         return None
     bias = owner.bias
     assert bias is None or isinstance(bias, nn.Parameter)
-    # bitsandbytes leaves the output layer alone, as transformers does: logits suffer most.
-    if precision in ("int8", "nf4", "fp4") and not is_head:
-        return _quantised(weight.T.contiguous() if type(owner) is Conv1D else weight, bias, precision)
+    if precision in QUANTISED:
+        matrix = weight.T.contiguous() if type(owner) is Conv1D else weight
+        # The output layer stays as it is, as in transformers: logits suffer most.
+        return _quantised(matrix, bias, precision) if not is_head and _can_quantise(matrix, precision) else None
     # Layers of a GGUF file that cannot stay packed are bfloat16 like any other.
     is_bf16 = precision in ("bf16", "gguf") and weight.device.type == "cpu" and type(owner) is nn.Linear
     return PrepackedLinear(weight, bias) if is_bf16 and can_prepack() else None
 
 
+def is_quantised(model: PreTrainedModel) -> bool:
+    """Whether bitsandbytes holds at least one layer."""
+    return any(type(module).__name__ in ("Linear4bit", "Linear8bitLt") for module in model.modules())
+
+
+def _can_quantise(weight: Tensor, precision: str) -> bool:
+    """bitsandbytes' kernels for 4 bits on the CPU take whole blocks only; small gates stay as they are."""
+    n_out, n_in = weight.shape
+    return precision == "int8" or weight.device.type != "cpu" or (n_out % 32 == 0 and n_in % 64 == 0)
+
+
 def _quantised(weight: Tensor, bias: nn.Parameter | None, precision: str) -> nn.Module:
+    # It warns, once a product, that it computes in float16, and that it has not fetched a kernel from the hub.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import bitsandbytes as bnb
 
     n_out, n_in = weight.shape

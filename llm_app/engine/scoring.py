@@ -1,18 +1,122 @@
 """Log-likelihoods of given text."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+import psutil
 import torch
 from torch import Tensor
 
-from llm_app.engine.forward import SlotCache, forward_all
+from llm_app.engine.forward import SlotCache, bytes_per_position, forward_all
 from llm_app.engine.loading import LoadedModel
+from llm_app.engine.packing import Request, plan
+from llm_app.engine.scorer import Score, Scorer
 from llm_app.engine.turn import BATCH, Turn
 from llm_app.errors import ContextLengthExceeded, UserError
 from llm_app.messages import TokenLogprob
 
 CHUNK_TOKENS = 256  # positions whose logits are held at once
+BUDGET_TOKENS = 1024  # of one pass: as fast as larger ones, and a chat waits no longer than for this
+CACHE_SHARE = 0.1  # of the machine's memory, for keys and values; of all, not of what is free: batches must not vary
+
+
+def loglikelihoods(
+    loaded: LoadedModel,
+    turn: Turn,
+    requests: Sequence[Request],
+    *,
+    adapter: str | None = None,
+    budget_tokens: int = BUDGET_TOKENS,
+    wanted: Collection[int] | None = None,
+) -> Iterator[Score]:
+    """Log-probability of each continuation after its context, in nats, in the order they finish.
+
+    `wanted`: only batches with one of these requests are run. The batches are those of all requests, so that the part
+    that is left of an interrupted run gets the numbers that the whole would have got.
+    Raises: ValueError for an empty context or continuation, UserError if memory does not suffice for a single request.
+    """
+    if not loaded.is_batchable:
+        yield from _one_by_one(loaded, turn, requests, adapter, wanted)
+        return
+    total = psutil.virtual_memory().total if loaded.device.type == "cpu" else _device_bytes(loaded)
+    max_positions = max(budget_tokens, int(CACHE_SHARE * total) // bytes_per_position(loaded.model))
+    scorer = Scorer(loaded, turn, adapter, budget_tokens, max_positions)
+    batches = plan(requests, n_context=loaded.n_context, budget_tokens=budget_tokens, max_positions=max_positions)
+    for batch in batches:
+        if wanted is None or any(index in wanted for index in batch.indices):
+            yield from scorer.run(batch)
+
+
+def rolling(
+    loaded: LoadedModel,
+    turn: Turn,
+    texts: Sequence[Sequence[int]],
+    *,
+    prefix_token: int,
+    adapter: str | None = None,
+    budget_tokens: int = BUDGET_TOKENS,
+    wanted: Collection[int] | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Log-probability of each whole text, in nats: (index, sum), as soon as all its windows are done.
+
+    Each token is predicted once, from as many tokens before it as its window holds; the first from `prefix_token`.
+    Source: the `loglikelihood_rolling` request of lm-evaluation-harness.
+    """
+    owners: list[int] = []
+    requests: list[Request] = []
+    for index, ids in enumerate(texts):
+        for window in windows(ids, prefix_token, loaded.n_context):
+            owners.append(index)
+            requests.append(window)
+    n_left = [0] * len(texts)
+    for owner in owners:
+        n_left[owner] += 1
+    parts: dict[int, list[tuple[int, float]]] = {}
+    asked = None if wanted is None else {number for number, owner in enumerate(owners) if owner in wanted}
+    yield from ((index, 0.0) for index, n in enumerate(n_left) if n == 0 and (wanted is None or index in wanted))
+    scores = loglikelihoods(loaded, turn, requests, adapter=adapter, budget_tokens=budget_tokens, wanted=asked)
+    for number, value, _ in scores:
+        owner = owners[number]
+        parts.setdefault(owner, []).append((number, value))
+        if len(parts[owner]) == n_left[owner]:
+            # Added up in the order of the text, whatever the order of the batches was.
+            yield owner, sum(value for _, value in sorted(parts.pop(owner)))
+
+
+def windows(ids: Sequence[int], prefix_token: int, n_context: int) -> Iterator[Request]:
+    """(context, continuation) pairs that predict every token once; the last one looks back over a full window."""
+    if not ids:
+        return
+    first = list(ids[:n_context])
+    yield [prefix_token], first
+    done = len(first)
+    while done < len(ids):
+        end = min(done + n_context, len(ids))
+        begin = end - n_context - 1
+        yield list(ids[begin:done]), list(ids[done:end])
+        done = end
+
+
+def _one_by_one(
+    loaded: LoadedModel, turn: Turn, requests: Sequence[Request], adapter: str | None, wanted: Collection[int] | None
+) -> Iterator[Score]:
+    """For architectures whose cache cannot be batched: each request by itself, as transformers runs it."""
+    for index, (context, continuation) in enumerate(requests):
+        if wanted is not None and index not in wanted:
+            continue
+        ids = [*context, *continuation][-(loaded.n_context + 1) :]
+        n = len(continuation)
+        with turn.held(BATCH), torch.inference_mode():
+            loaded.adapters.use(adapter)
+            logits = loaded.model(torch.tensor([ids[:-1]], device=loaded.device)).logits[0, -n:].float()
+            chosen = logits.gather(-1, torch.tensor(ids[-n:], device=loaded.device)[:, None])[:, 0]
+            values = (chosen - logits.logsumexp(-1)).tolist()
+            is_greedy = bool((chosen >= logits.amax(-1)).all())
+        yield index, sum(values), is_greedy
+
+
+def _device_bytes(loaded: LoadedModel) -> int:
+    return int(torch.cuda.mem_get_info(loaded.device)[1])
 
 
 def prompt_logprobs(

@@ -23,7 +23,6 @@ from transformers.pytorch_utils import Conv1D
 
 from llm_app.engine import gguf_model, placing
 from llm_app.engine.catalog import ModelEntry
-from llm_app.engine.forward import ATTENTION
 from llm_app.engine.gguf_file import GgufFile
 from llm_app.engine.packed import PackedLinear, can_pack
 from llm_app.engine.placing import Piece
@@ -85,7 +84,7 @@ class FolderSource(Source):
             yield from self._converted(stored, torch.bfloat16, device, notes)
             return
         dtype = _DTYPES.get(precision, torch.bfloat16)
-        model = placing.empty_model(self.config, dtype, ATTENTION)
+        model = placing.empty_model(self.config, dtype)
         names = _plain_names(model, set(self.checked.tensors))
         if names is None:
             del model
@@ -113,8 +112,8 @@ class FolderSource(Source):
         self, precision: str, dtype: torch.dtype, device: torch.device, notes: list[str]
     ) -> Iterator[float | Built]:
         model, info = AutoModelForCausalLM.from_pretrained(
-            self.path, config=self.config, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True,
-            output_loading_info=True, **_OFFLINE,
+            self.path, config=self.config, dtype=dtype, attn_implementation=placing.attention_for(self.config),
+            use_safetensors=True, output_loading_info=True, **_OFFLINE,
         )
         if info["missing_keys"]:
             raise ModelRejected(f"The model's files lack the tensor {sorted(info['missing_keys'])[0]}.")
@@ -173,7 +172,7 @@ class GgufSource(Source):
         if self.file.architecture not in gguf_model.OWN:
             yield from self._through_transformers(precision, dtype, device, notes)
             return
-        model = placing.empty_model(gguf_model.config_of(self.file), dtype, ATTENTION)
+        model = placing.empty_model(gguf_model.config_of(self.file), dtype)
         pieces = gguf_model.pieces_of(self.file, model, packed=packed)
         n_bytes = sum(info.n_bytes for info in self.file.tensors.values())
         for n_done in placing.fill(model, pieces, precision, device):
@@ -205,9 +204,12 @@ class GgufSource(Source):
         from transformers import GgufConfig
 
         path = self.file.path
+        read_config = partial(AutoConfig.from_pretrained, path.parent, gguf_file=path.name, **_OFFLINE)
+        config = _or_rejected(path, "the metadata", read_config)
         load = partial(
             AutoModelForCausalLM.from_pretrained, path.parent, gguf_file=path.name, dtype=dtype,
-            attn_implementation=ATTENTION, quantization_config=GgufConfig(dequantize=True), **_OFFLINE,
+            attn_implementation=placing.attention_for(config), quantization_config=GgufConfig(dequantize=True),
+            **_OFFLINE,
         )
         model = _or_rejected(path, "the model", load)
         yield 0.7

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -64,11 +64,15 @@ class ChatHandlers:
             self._parts.message: ""
         })  # fmt: skip
 
-    def send_example(
-        self, sentence: str, request: gr.Request, turns: list[Turn], system_prompt: object, *values: object
-    ) -> Iterator[Update]:
-        """Answer one of the example messages."""
-        yield from self._answer(request, lambda: [*turns, Turn("user", checked(sentence, turns))], system_prompt, values)
+    def example(self, sentence: str) -> Callable[..., Iterator[Update]]:
+        """A handler that sends one of the example messages."""
+        # Not a partial: gradio looks for the request among the annotations of a plain function.
+        def send_example(
+            request: gr.Request, turns: list[Turn], system_prompt: object, *values: object
+        ) -> Iterator[Update]:
+            yield from self._answer(request, lambda: [*turns, Turn("user", checked(sentence, turns))], system_prompt, values)
+
+        return send_example
 
     def regenerate(self, request: gr.Request, turns: list[Turn], system_prompt: object, *values: object) -> Iterator[Update]:
         """Answer the last message again."""
@@ -97,7 +101,7 @@ class ChatHandlers:
         return {**self._shown(turns), self._parts.cleared: [], self._parts.undo: shown(False), self._parts.notice: ""}
 
     def _answer(
-        self, request: gr.Request, make_turns: Any, system_prompt: object, values: Sequence[object], taken: Update | None = None
+        self, request: gr.Request, make_turns: Callable[[], list[Turn]], system_prompt: object, values: Sequence[object], taken: Update | None = None
     ) -> Iterator[Update]:
         parts, request_id = self._parts, secrets.token_hex(4)
         try:
@@ -133,7 +137,7 @@ class ChatHandlers:
             self._running.end(visitor, stream)
         turns = views.with_reply(turns, reply.content, reply.note)
         yield {**self._shown(turns), parts.context: views.context_bar(reply.n_tokens, loaded.n_context),
-               **({parts.notice: views.error_notice(reply.failure, request_id)} if reply.failure else {})}  # fmt: skip
+               parts.notice: views.error_notice(reply.failure, request_id) if reply.failure else cut}  # fmt: skip
 
     def _shown(self, turns: list[Turn], *, is_running: bool = False) -> Update:
         parts = self._parts

@@ -1,6 +1,5 @@
 """The Chat tab: what stands where, and which handler answers which event."""
 
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -88,7 +87,7 @@ def _connect(
         handlers.send, [parts.message, parts.history, *settings], **replies,
     )  # fmt: skip
     for button, sentence in examples:
-        button.click(partial(handlers.send_example, sentence), [parts.history, *settings], **replies)
+        button.click(handlers.example(sentence), [parts.history, *settings], **replies)
     parts.conversation.retry(handlers.regenerate, [parts.history, *settings], **replies)
     parts.conversation.edit(handlers.edit, [parts.history, *settings], **replies)
 

@@ -67,7 +67,10 @@ def _choices(services: Services) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]
     model = gr.Dropdown(
         label=text.label("model"), allow_custom_value=True, visible=visible, scale=2, min_width=0, elem_id="model"
     )
-    adapter = gr.Dropdown(label=text.label("adapter"), visible=visible, scale=1, min_width=0, elem_id="adapter")
+    adapter = gr.Dropdown(
+        label=text.label("adapter"), allow_custom_value=True, value=NO_ADAPTER, choices=[("—", NO_ADAPTER)],
+        visible=visible, scale=1, min_width=0, elem_id="adapter",
+    )  # fmt: skip
     precision = gr.Dropdown(
         list(PRECISIONS), value="auto", label=text.label("precision"), visible=visible, scale=0, min_width=0,
         filterable=False, elem_id="precision",
@@ -96,7 +99,7 @@ class StripHandlers:
         return [
             gr.update(choices=models, value=chosen),
             gr.update(choices=[("—", NO_ADAPTER), *adapters], value=status.adapter or NO_ADAPTER),
-            gr.update(),
+            gr.update(value=self._precision()),
         ]
 
     def look(self) -> Update:
@@ -176,6 +179,12 @@ class StripHandlers:
             return views.notice(text.both("adapter_off"))
         name = "adapter_on" if report.has_effect else "adapter_no_effect"
         return views.notice(text.both(name, adapter=adapter), "info" if report.has_effect else "warning")
+
+    def _precision(self) -> str:
+        try:
+            return self._host.loaded.config.precision
+        except UserError:
+            return "auto"
 
     def _is_loaded(self, config: ModelConfig) -> bool:
         try:

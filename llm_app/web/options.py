@@ -14,6 +14,7 @@ from gradio.components import Component
 from llm_app.errors import UserError
 from llm_app.options import OptionInfo, options_of
 from llm_app.web import text
+from llm_app.web.views import SentenceError
 
 SLIDER_STEPS = 400  # a slider with more positions than this cannot be set by hand; a number box can
 
@@ -87,7 +88,7 @@ def read(config: type[Any], values: Sequence[object]) -> Any:
     """
     options = options_of(config)
     if len(values) != len(options):
-        raise UserError(text.STRINGS["wrong_value"][0])
+        raise SentenceError("wrong_value")
     return config(**{f.name: _value(f, info, raw) for (f, info), raw in zip(options, values, strict=True)})
 
 

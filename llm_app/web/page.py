@@ -4,6 +4,9 @@ from pathlib import Path
 
 import gradio as gr
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from llm_app.services import Services
 from llm_app.web import text
@@ -18,6 +21,12 @@ MAX_SESSIONS = 200  # gradio keeps some 300 KB for each visitor, by default for 
 MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would wait behind slow handlers
 MAX_QUEUE = 128
 CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS = 600, 3_600
+
+# Routes of gradio that this page never asks for: links that write files, other people's servers, editing, figures.
+CLOSED = (
+    "/gradio_api/deep_link", "/gradio_api/proxy=", "/gradio_api/vibe-", "/gradio_api/undo-vibe-edit",
+    "/gradio_api/process_recording", "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/profiling", "/monitoring",
+)  # fmt: skip
 
 
 def build_page(services: Services) -> gr.Blocks:
@@ -45,6 +54,7 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
     page.state_session_capacity = MAX_SESSIONS
     page.max_threads = MAX_THREADS
     page.queue(api_open=False, max_size=MAX_QUEUE, default_concurrency_limit=1)
+    api.router.routes.extend(Route(f"{path}{{rest:path}}", _Closed(), include_in_schema=False) for path in CLOSED)
     gr.mount_gradio_app(
         api, page, path="/",
         show_error=False, max_file_size="20mb", allowed_paths=[], blocked_paths=blocked_paths(services),
@@ -53,6 +63,14 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
         theme=theme(), head=head(), i18n=text.I18N,
     )  # fmt: skip
     return page
+
+
+class _Closed:
+    """Answers 404 to every method."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raise what the application turns into the answer."""
+        raise HTTPException(404)
 
 
 def blocked_paths(services: Services) -> list[str]:

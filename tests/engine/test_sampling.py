@@ -36,7 +36,7 @@ def dense(config: SamplingConfig, values: torch.Tensor) -> torch.Tensor:
         SamplingConfig(temperature=1.5, top_k=0, top_p=0.8),
         SamplingConfig(temperature=1.0, top_k=0, top_p=1.0, min_p=0.1),
         SamplingConfig(temperature=0.3, top_k=200, top_p=0.5, min_p=0.05),
-        SamplingConfig(temperature=2.0, top_k=1, top_p=0.0),
+        SamplingConfig(temperature=2.0, top_k=1, top_p=0.01),
         SamplingConfig(temperature=1.0, top_k=0, top_p=1.0),
     ],
 )
@@ -123,6 +123,7 @@ def test_the_same_seed_draws_the_same_tokens_whoever_shares_the_batch() -> None:
         ("temperature", "1"),
         ("temperature", True),
         ("top_p", -1.0),
+        ("top_p", 0.0),
         ("top_p", 2.0),
         ("top_k", -5),
         ("top_k", 1.5),

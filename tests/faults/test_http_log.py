@@ -30,7 +30,7 @@ def live(models_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield server
 
 
-def test_H17_no_secret_leaves_the_server(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_H17_X10_no_secret_leaves_the_server(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, token = "sk-CANARY-5f2c", "hf_CANARY91"
     monkeypatch.setenv("HF_TOKEN", token)
     (tmp_path / "key").write_text(key + "\n")

@@ -32,7 +32,7 @@ def keywords(node: ast.Call) -> dict[str, str]:
     return {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg}
 
 
-def test_B12_nothing_turns_text_into_code():
+def test_B12_A13_nothing_turns_text_into_code():
     assert [place for place, name, _ in calls() if name in FORBIDDEN_CALLS] == []
 
 

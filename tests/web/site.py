@@ -3,7 +3,6 @@
 import json
 import secrets
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from llm_app.api import build_api
 from llm_app.config import ModelConfig, ServeConfig, Settings
 from llm_app.engine.host import Host
 from llm_app.http_server import Server
+from llm_app.serve import open_port
 from llm_app.services import Services
 from llm_app.web import mount_page
 from tests.live import wait_for
@@ -119,7 +119,7 @@ def serving(home: Path, model: Path | None, *, is_public: bool = False) -> Itera
             pass
     app = build_api(services, environ={})
     page = mount_page(app, services)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    listener = open_port("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     is_up = threading.Event()
     server = Server(app, on_start=is_up.set, drain=lambda _: services.host.shutdown(0.0))

@@ -1,0 +1,1 @@
+"""Measuring language models: tasks, metrics and statistics. A library of its own; imports nothing of llm_app."""

@@ -1,0 +1,1 @@
+"""Accuracy, precision, recall, F1, MCC and calibration of predicted classes."""

@@ -1,0 +1,133 @@
+"""Scores of predicted classes: accuracy, precision, recall, F1, MCC; with probabilities also log-loss, AUC and ECE.
+
+Definitions, all computed by scikit-learn except ECE:
+accuracy: share of right answers. Precision: share of a predicted class that is right; recall: share of a true class
+that is found; F1: their harmonic mean; each 0 where nothing can be divided. macro: plain mean over the classes;
+weighted: by support; micro: over all decisions, so that with one class a sample it equals accuracy. Range: 0 to 1.
+mcc: Matthews' correlation of the confusion matrix, -1 to 1, 0 for guessing, fair to rare classes (Gorodkin 2004).
+log_loss: mean of -ln of the true class's probability, 0 to infinity, lower is better.
+roc_auc: chance that a sample of the class gets a higher probability than one of another; two classes: of the second,
+more: mean over class against rest; 0 to 1; NaN unless each class occurs.
+ece: expected calibration error, mean distance of accuracy from confidence over 15 bins of equal width, 0 to 1, lower is
+better (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599).
+Else higher is better. Source: https://scikit-learn.org/stable/modules/model_evaluation.html
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import metrics
+
+Label = int | str
+
+
+class ClassScores(TypedDict):
+    """Scores of one class, or a mean over classes; support: samples whose true class it is."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Classification(TypedDict):
+    """All scores; those under `probabilities` only where probabilities are given."""
+
+    accuracy: float
+    mcc: float
+    macro: ClassScores
+    micro: ClassScores
+    weighted: ClassScores
+    by_class: dict[Label, ClassScores]
+    labels: list[Label]
+    confusion: list[list[int]]  # [true][predicted], in the order of `labels`
+    log_loss: NotRequired[float]
+    roc_auc: NotRequired[float]
+    ece: NotRequired[float]
+
+
+def classification(
+    predictions: Sequence[Label],
+    references: Sequence[Label],
+    *,
+    labels: Sequence[Label] | None = None,
+    probabilities: ArrayLike | None = None,
+) -> Classification:
+    """Scores of one predicted class a sample.
+
+    `labels`: all classes, in the order of the columns of `probabilities` (n_samples, n_classes); by default those that
+    occur, sorted. Raises: ValueError for no samples, unequal lengths, or a class that `labels` lacks.
+    """
+    if len(predictions) != len(references) or not len(references):
+        raise ValueError(f"{len(predictions)} predictions and {len(references)} references: give one for one.")
+    seen = {*predictions, *references}
+    names = sorted(seen, key=_order) if labels is None else list(labels)
+    if seen - set(names) or len(set(names)) < len(names):
+        missing = sorted(seen - set(names), key=_order)
+        raise ValueError(f"The labels {names} must hold each class once; missing: {missing}.")
+    # Classes go by number: scikit-learn would sort names, and we keep the order given.
+    number = {name: index for index, name in enumerate(names)}
+    guesses = np.array([number[name] for name in predictions])
+    truths = np.array([number[name] for name in references])
+    result = Classification(
+        accuracy=float(metrics.accuracy_score(truths, guesses)),
+        mcc=float(metrics.matthews_corrcoef(truths, guesses)),
+        macro=_average(truths, guesses, len(names), "macro"),
+        micro=_average(truths, guesses, len(names), "micro"),
+        weighted=_average(truths, guesses, len(names), "weighted"),
+        by_class=_by_class(truths, guesses, names),
+        labels=names,
+        confusion=metrics.confusion_matrix(truths, guesses, labels=range(len(names))).tolist(),
+    )
+    if probabilities is not None:
+        table = np.asarray(probabilities, dtype=np.float64)
+        if table.shape != (len(truths), len(names)):
+            raise ValueError(f"Probabilities must be {len(truths)} samples by {len(names)} classes, not {table.shape}.")
+        result["log_loss"] = float(metrics.log_loss(truths, table, labels=range(len(names))))
+        result["roc_auc"] = _roc_auc(truths, table)
+        result["ece"] = expected_calibration_error(table, truths)
+    return result
+
+
+def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, *, n_bins: int = 15) -> float:
+    """How far accuracy is from confidence, over bins of equal width; `references` are column numbers."""
+    table, truths = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    confidence = table.max(axis=1)
+    is_right = table.argmax(axis=1) == truths
+    # Bins are open below and closed above, as in the source; a confidence of 0 cannot occur.
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, weights=is_right - confidence, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(truths))
+
+
+def _order(label: Label) -> tuple[bool, Label]:
+    return isinstance(label, str), label  # numbers before names, should both occur
+
+
+def _average(truths: NDArray[np.int_], guesses: NDArray[np.int_], n_classes: int, average: str) -> ClassScores:
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        truths, guesses, labels=range(n_classes), average=average, zero_division=0
+    )
+    return ClassScores(precision=float(precision), recall=float(recall), f1=float(f1), support=len(truths))
+
+
+def _by_class(
+    truths: NDArray[np.int_], guesses: NDArray[np.int_], names: Sequence[Label]
+) -> dict[Label, ClassScores]:
+    columns = metrics.precision_recall_fscore_support(truths, guesses, labels=range(len(names)), zero_division=0)
+    return {
+        name: ClassScores(precision=float(p), recall=float(r), f1=float(f1), support=int(support))
+        for name, p, r, f1, support in zip(names, *columns, strict=True)
+    }
+
+
+def _roc_auc(truths: NDArray[np.int_], table: NDArray[np.float64]) -> float:
+    n_classes = table.shape[1]
+    if n_classes < 2 or len(np.unique(truths)) < n_classes:
+        return math.nan
+    if n_classes == 2:
+        return float(metrics.roc_auc_score(truths, table[:, 1]))
+    return float(metrics.roc_auc_score(truths, table, multi_class="ovr", average="macro"))

@@ -1,0 +1,1 @@
+"""Diversity and repetition of generated text."""

@@ -1,0 +1,1 @@
+"""Exact match and word F1 of short answers."""

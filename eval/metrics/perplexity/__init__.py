@@ -1,0 +1,1 @@
+"""Perplexity of texts, by token, word and byte."""

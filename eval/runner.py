@@ -1,0 +1,84 @@
+"""A task put to a model, sample by sample."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from eval.types import Answer, EvaluationError, Kind, Model, Request, Result, Sample, Task, Unscored
+
+CHUNK_SAMPLES = 256  # asked together; always the same, so that batches do not depend on where a run was interrupted
+MAX_ERROR_SHARE = 0.05
+
+
+def evaluate(task: Task, model: Model, done: Sequence[Result] = ()) -> Iterator[Result]:
+    """Results of the samples that are not `done` yet, each as soon as all its requests are answered.
+
+    Close the iterator to stop. To resume, call it again with what is done: batches without an open sample are not run.
+    Raises: EvaluationError when more than one sample, and more than one in twenty, cannot be scored.
+    """
+    finished = {result.sample for result in done}
+    n_errors = sum(result.error is not None for result in done)
+    n_bearable = max(1, int(MAX_ERROR_SHARE * len(task.samples)))
+    remaining = iter(task.samples)
+    while chunk := list(islice(remaining, CHUNK_SAMPLES)):
+        for result in _chunk(task, model, chunk, finished):
+            yield result
+            n_errors += result.error is not None
+            if n_errors > n_bearable:
+                raise EvaluationError(
+                    f"{task.name}: {n_errors} samples could not be scored, more than {MAX_ERROR_SHARE:.0%}."
+                    f" The last reason: {result.error}"
+                )
+
+
+def _chunk(task: Task, model: Model, chunk: Sequence[Sample], finished: set[int]) -> Iterator[Result]:
+    open_samples = {sample.id: sample for sample in chunk if sample.id not in finished}
+    answers: dict[int, list[Answer | Unscored | None]] = {}
+    for sample in open_samples.values():
+        if sample.problem is not None or not sample.requests:
+            yield Result(sample.id, (), {}, sample.problem or "the task asks nothing about this sample")
+        else:
+            answers[sample.id] = [None] * len(sample.requests)
+    kinds: tuple[Kind, ...] = ("loglikelihood", "rolling", "generate")
+    for kind in kinds:
+        # What is done is named to the model as well: its batches are those of the whole chunk.
+        places = [
+            (sample.id, number)
+            for sample in chunk if sample.problem is None
+            for number, request in enumerate(sample.requests) if request.kind == kind
+        ]
+        wanted = {index for index, (sample_id, _) in enumerate(places) if sample_id in answers}
+        if not wanted:
+            continue
+        by_id = {sample.id: sample for sample in chunk}
+        requests = [by_id[sample_id].requests[number] for sample_id, number in places]
+        for index, answer in _ask(model, kind, requests, wanted):
+            sample_id, number = places[index]
+            if sample_id not in answers:
+                continue
+            answers[sample_id][number] = answer
+            if None not in answers[sample_id]:
+                yield _result(task, open_samples[sample_id], answers.pop(sample_id))
+
+
+def _ask(model: Model, kind: Kind, requests: Sequence[Request], wanted: set[int]) -> Iterator[tuple[int, Any]]:
+    if kind == "loglikelihood":
+        return model.loglikelihoods([(request.text, request.continuation) for request in requests], wanted)
+    if kind == "rolling":
+        return model.rolling([request.text for request in requests], wanted)
+    prompts = [(request.text, request.generation) for request in requests if request.generation is not None]
+    assert len(prompts) == len(requests)
+    return model.generate(prompts, wanted)
+
+
+def _result(task: Task, sample: Sample, answers: Sequence[Answer | Unscored | None]) -> Result:
+    given: list[Answer] = []
+    for answer in answers:
+        if isinstance(answer, Unscored):
+            return Result(sample.id, (), {}, answer.reason)
+        assert answer is not None
+        given.append(answer)
+    try:
+        return Result(sample.id, tuple(given), task.score(sample, given))
+    except Exception as error:  # a task's own code, on data of any kind: this sample is left out, the run goes on
+        return Result(sample.id, tuple(given), {}, f"{type(error).__name__}: {error}")

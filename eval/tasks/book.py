@@ -1,0 +1,114 @@
+"""Task definitions of lm-evaluation-harness by name, without reading all fourteen thousand of them as YAML."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lm_eval.tasks
+from lm_eval.tasks._factory import TaskFactory
+from lm_eval.tasks._index import Entry, TaskIndex
+from lm_eval.tasks._yaml_loader import load_yaml
+from lm_eval.tasks.manager import TaskManager
+
+ROOT = Path(lm_eval.tasks.__file__).parent
+_NAME = re.compile(r"""^["']?(?:task|group)["']?:[ \t]*["']?([^\s"'#]+)""", re.MULTILINE)
+_INCLUDE = re.compile(r"""^["']?include["']?:[ \t]*["']?([^\s"'#]+)""", re.MULTILINE)
+_TAGS = re.compile(r"""^["']?tag["']?:(.*(?:\n[ \t]*-.*)*)""", re.MULTILINE)
+_WORD = re.compile(r"[\w.:-]*\w")
+
+
+class LocalTasks(TaskManager):
+    """The harness's task manager, with the named tasks only, and data sets taken from a folder where it has them."""
+
+    def __init__(self, names: list[str], data: Path | None) -> None:
+        super().__init__(include_defaults=False)
+        self._index = entries(names)
+        self._factory = _LocalFactory(data)
+
+
+class _LocalFactory(TaskFactory):
+    def __init__(self, data: Path | None) -> None:
+        super().__init__()
+        self._data = data
+
+    def _load_full_config(self, entry: Entry, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+        return local(super()._load_full_config(entry, overrides), self._data)
+
+
+def local(config: dict[str, Any], data: Path | None) -> dict[str, Any]:
+    """A task's configuration with its data set looked up under a folder laid out like the hub.
+
+    The path is absolute: `datasets` may serve another folder's cached rows for an equal relative path.
+    """
+    path = config.get("dataset_path")
+    if data is None or not isinstance(path, str) or not (data / path).is_dir():
+        return config
+    metadata = {**(config.get("metadata") or {}), "hub_path": path}
+    return config | {"dataset_path": str((data / path).absolute()), "metadata": metadata}
+
+
+def entries(names: list[str]) -> dict[str, Entry]:
+    """Index entries of tasks, groups and tags, with all that they consist of; a name that is unknown is left out."""
+    index: dict[str, Entry] = {}
+    read: set[Path] = set()
+    wanted, seen = list(names), set()
+    paths, tagged = _book()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for path in [*paths.get(name, ()), *tagged.get(name, ())]:
+            if path in read:
+                continue
+            read.add(path)
+            config = load_yaml(path, resolve_func=False, recursive=True)
+            TaskIndex.process_cfg(config, path, index)
+            wanted += _children(config)
+    return index
+
+
+def _children(config: dict[str, Any]) -> list[str]:
+    members = config.get("task")
+    if not isinstance(members, list):
+        return []
+    found = []
+    for member in members:
+        if isinstance(member, str):
+            found.append(member)
+        elif isinstance(member, dict):
+            found += [name for key in ("task", "group") if isinstance(name := member.get(key), str)]
+            found += _children(member)
+    return found
+
+
+@cache
+def _book() -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Files by the task or group they define, and by the tags they carry, themselves or in what they include."""
+    paths: dict[str, list[Path]] = {}
+    tagged: dict[str, list[Path]] = {}
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("**/*.yaml"))}
+    for path, text in texts.items():
+        for name in _NAME.findall(text):
+            paths.setdefault(name, []).append(path)
+        for tag in _tags(path, texts, 4):
+            tagged.setdefault(tag, []).append(path)
+    return paths, tagged
+
+
+def _tags(path: Path, texts: dict[Path, str], n_levels: int) -> list[str]:
+    text = texts.get(path, "")
+    own = _TAGS.search(text)
+    if own:
+        return _WORD.findall(own[1].replace("- ", " "))
+    included = _INCLUDE.search(text)
+    if included is None or n_levels == 0:
+        return []
+    return _tags((path.parent / included[1]).resolve(), texts, n_levels - 1)
+
+
+def names() -> list[str]:
+    """All tasks, groups and tags."""
+    paths, tagged = _book()
+    return sorted({*paths, *tagged})

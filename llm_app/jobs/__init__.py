@@ -1,0 +1,1 @@
+"""Long work: run folders, and what each kind of run does."""

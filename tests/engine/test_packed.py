@@ -1,0 +1,123 @@
+"""Packed layers against the plain ones that they stand for."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from gguf import GGMLQuantizationType as Kind
+from gguf.quants import dequantize, quantize
+from torch import nn
+
+from llm_app.engine.packed import (
+    BlockEmbedding,
+    PackedLinear,
+    PrepackedLinear,
+    can_pack,
+    can_prepack,
+    planes_of,
+    weight_bytes,
+)
+from llm_app.errors import GenerationFailed
+
+KINDS = (Kind.Q4_0, Kind.Q4_1, Kind.Q4_K, Kind.Q8_0)
+
+
+def blocks(kind: Kind, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Random weights in blocks: made by gguf, or, for the kind that it cannot make, random bytes with sane scales."""
+    random = np.random.default_rng(seed)
+    if kind != Kind.Q4_K:
+        return quantize(random.normal(0, 0.05, shape).astype(np.float32), kind)
+    per_block, n_bytes = gguf.GGML_QUANT_SIZES[kind]
+    raw = random.integers(0, 256, (shape[0], shape[1] // per_block, n_bytes), dtype=np.uint8)
+    raw[..., :4] = np.array([0.01, 0.02], np.float16).view(np.uint8)
+    return raw.reshape(shape[0], -1)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_planes_of_a_matrix_add_up_to_what_gguf_dequantises(kind: Kind) -> None:
+    rows = blocks(kind, (32, 512))
+    total = sum(
+        (quants.reshape(*scale.shape, 32).astype(np.float32) - 8) * scale[..., None] + middle[..., None]
+        for quants, scale, middle in planes_of(rows, kind)
+    )
+    np.testing.assert_allclose(total.reshape(32, 512), dequantize(rows, kind), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 33])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_packed_layer_computes_what_the_dequantised_one_does(kind: Kind, n_rows: int) -> None:
+    rows = blocks(kind, (96, 512))
+    bias = nn.Parameter(torch.randn(96, dtype=torch.bfloat16), requires_grad=False)
+    layer = PackedLinear(rows, kind, bias)
+    assert (layer.in_features, layer.out_features) == (512, 96)
+    x = torch.randn(2, n_rows, 512, dtype=torch.bfloat16)
+    exact = nn.functional.linear(x.float(), torch.from_numpy(dequantize(rows, kind)), bias.float())
+    assert (layer(x).float() - exact).abs().max() < 0.01 * exact.abs().max()
+    assert layer(x).dtype == torch.bfloat16 and layer(x.float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_weight_of_a_packed_layer_can_be_read(kind: Kind) -> None:
+    rows = blocks(kind, (48, 256))
+    exact = torch.from_numpy(dequantize(rows, kind))
+    assert (PackedLinear(rows, kind).weight.float() - exact).abs().max() < 0.01 * exact.abs().max()
+
+
+def test_a_packed_layer_gives_a_row_the_same_numbers_in_any_company() -> None:
+    layer = PackedLinear(blocks(Kind.Q4_1, (64, 256)), Kind.Q4_1)
+    x = torch.randn(40, 256, dtype=torch.bfloat16)
+    together = layer(x)
+    assert all(torch.equal(layer(x), together) for _ in range(3))
+    # Sums run in another order for another number of rows: equal up to one rounding.
+    alone = torch.cat([layer(row[None]) for row in x])
+    torch.testing.assert_close(alone.float(), together.float(), rtol=0.01, atol=0.01 * float(together.abs().max()))
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((50, 64), Kind.Q4_0), ((64, 64), Kind.Q6_K), ((64,), Kind.Q8_0)])
+def test_what_the_kernel_does_not_take_is_not_packed(shape: tuple[int, ...], kind: Kind) -> None:
+    assert not can_pack(shape, kind)
+
+
+def test_four_bits_take_five_and_eight_take_ten() -> None:
+    dense = 128 * 256
+    assert weight_bytes(PackedLinear(blocks(Kind.Q4_1, (128, 256)), Kind.Q4_1)) == dense * 5 // 8
+    assert weight_bytes(PackedLinear(blocks(Kind.Q8_0, (128, 256)), Kind.Q8_0)) == dense * 10 // 8
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> tuple[Path, torch.Tensor]:
+    rows = blocks(Kind.Q8_0, (50, 64))
+    path = tmp_path / "table"
+    path.write_bytes(b"head" + rows.tobytes())
+    return path, torch.from_numpy(dequantize(rows, Kind.Q8_0)).to(torch.bfloat16)
+
+
+def test_a_lookup_reads_the_rows_that_gguf_dequantises(table: tuple[Path, torch.Tensor]) -> None:
+    path, dense = table
+    layer = BlockEmbedding(path, 4, (50, 64), torch.bfloat16)
+    ids = torch.tensor([[3, 49, 3], [0, 7, 49]])
+    assert torch.equal(layer(ids), dense[ids])
+    assert torch.equal(layer.weight, dense)
+    assert weight_bytes(layer) == 0
+
+
+def test_a_file_changed_under_a_loaded_model_is_noticed(table: tuple[Path, torch.Tensor]) -> None:
+    path, _ = table
+    layer = BlockEmbedding(path, 4, (50, 64), torch.bfloat16)
+    path.write_bytes(b"something else")
+    with pytest.raises(GenerationFailed, match="model file was changed"):
+        layer(torch.tensor([1]))
+
+
+@pytest.mark.skipif(not can_prepack(), reason="no bfloat16 in oneDNN on this processor")
+@pytest.mark.parametrize("n_rows", [1, 5, 64])
+def test_a_prepacked_layer_computes_what_nn_linear_does(n_rows: int) -> None:
+    plain = nn.Linear(96, 80).to(torch.bfloat16)
+    layer = PrepackedLinear(plain.weight, plain.bias)
+    x = torch.randn(2, n_rows, 96, dtype=torch.bfloat16)
+    exact = nn.functional.linear(x.float(), plain.weight.float(), plain.bias.float())
+    assert (layer(x).float() - exact).abs().max() < 0.01 * exact.abs().max()
+    assert torch.equal(layer.weight, plain.weight)
+    assert weight_bytes(layer) == weight_bytes(plain)

@@ -1,0 +1,66 @@
+"""From option dataclass to form and back."""
+
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from llm_app.config import SamplingConfig
+from llm_app.errors import UserError
+from llm_app.options import options_of
+from llm_app.web.options import build_form, read
+
+NAMES = [field.name for field, _ in options_of(SamplingConfig)]
+DEFAULTS = {"temperature": 0.7, "top_p": 0.95, "max_new_tokens": 512, "top_k": 20, "min_p": 0, "repetition_penalty": 1,
+            "presence_penalty": 0, "frequency_penalty": 0, "no_repeat_ngram": 0, "n_beams": 1, "stop": "", "seed": "",
+            "reply_prefix": ""}  # fmt: skip
+
+
+def values(**changed: Any) -> list[Any]:
+    return [(DEFAULTS | changed)[name] for name in NAMES]
+
+
+def test_an_untouched_form_is_the_default_config() -> None:
+    assert read(SamplingConfig, values()) == SamplingConfig()
+
+
+def test_a_filled_form_is_read_back() -> None:
+    config = read(SamplingConfig, values(temperature=0, seed=" 42 ", stop="END\n\nUser:", top_k=5.0, reply_prefix="Sure"))
+    assert config == SamplingConfig(temperature=0, seed=42, stop=("END", "User:"), top_k=5, reply_prefix="Sure")
+
+
+def test_the_largest_seed_survives_the_form() -> None:
+    assert read(SamplingConfig, values(seed=str(2**63 - 1))).seed == 2**63 - 1
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("temperature", None), ("temperature", "0.7"), ("temperature", True), ("temperature", float("nan")),
+    ("temperature", -0.1), ("temperature", 1e9), ("top_p", 2), ("top_p", {}), ("max_new_tokens", 0), ("max_new_tokens", 1.5),
+    ("top_k", -5), ("top_k", 10**30), ("repetition_penalty", 0), ("n_beams", 9), ("seed", "1_000"), ("seed", "٣"), ("seed", 3),
+    ("seed", "-1"), ("seed", str(2**63)), ("stop", ["a"]), ("stop", "\n".join("abcdefghijklmnopq")), ("stop", "x" * 257),
+    ("reply_prefix", 5),
+])  # fmt: skip
+def test_C12_a_value_that_cannot_be_is_refused_by_the_name_of_its_field(name: str, value: Any) -> None:
+    with pytest.raises(UserError) as refused:
+        read(SamplingConfig, values(**{name: value}))
+    assert refused.value.param == name
+
+
+def test_a_form_with_missing_fields_is_refused() -> None:
+    with pytest.raises(UserError):
+        read(SamplingConfig, [])
+
+
+def test_everyday_options_are_in_sight_and_the_rest_is_folded() -> None:
+    with gr.Blocks() as page:
+        form = build_form(SamplingConfig)
+    folded = {c for block in page.blocks.values() if isinstance(block, gr.Accordion) for c in _below(block)}
+    for control, (_, info) in zip(form.controls, options_of(SamplingConfig), strict=True):
+        assert (control in folded) == info.advanced
+
+
+def _below(block: Any) -> list[Any]:
+    found = []
+    for child in getattr(block, "children", []):
+        found += [child, *_below(child)]
+    return found
