@@ -217,26 +217,32 @@ def load_tasks(asked: Sequence[str], options: TaskOptions, *, data: Path | None,
     random.seed(seeds[0])
     numpy.random.seed(seeds[1])
     manager = LocalTasks([name for name in asked if name not in OWN], data)
-    specifications: list[Any] = []
+    tasks: dict[str, HarnessTask] = {}
+    groups: dict[str, Group] = {}
     for name in dict.fromkeys(asked):
         if name not in OWN and name not in manager.task_index:
             close = get_close_matches(name, [*OWN, *names()], n=3)
             hint = f" Did you mean {', '.join(close)}?" if close else ""
             raise EvaluationError(f"There is no task {name}.{hint}")
-        specifications.append(local(OWN[name](), data) if name in OWN else name)
+        loaded = _load(manager, name, data)
+        groups |= loaded.get("groups", {})
+        for found, task in loaded["tasks"].items():
+            _set_shots(task, options.n_shots)
+            task.set_fewshot_seed(seed=seeds[2])
+            tasks[found] = HarnessTask(task, options, model)
+    return Suite(tasks, groups)
+
+
+def _load(manager: LocalTasks, name: str, data: Path | None) -> Any:
     try:
-        loaded = manager.load(specifications)
+        return manager.load(local(OWN[name](), data) if name in OWN else name)
+    except KeyError as error:
+        raise EvaluationError(f"The data set of {name} has no part {error}; the task needs it.") from error
     except (FileNotFoundError, ConnectionError, ValueError) as error:
         raise EvaluationError(
-            f"The data of {', '.join(asked)} is not on this machine: {error} Set PROOFBENCH_DATA to a folder laid out"
-            " like the hub, or HF_DATASETS_OFFLINE=0 to fetch it."
+            f"The data set of {name} is not on this machine. Set PROOFBENCH_DATA to a folder laid out like the hub, or"
+            f" HF_DATASETS_OFFLINE=0 to fetch it. ({error})"
         ) from error
-    tasks = {}
-    for name, task in loaded["tasks"].items():
-        _set_shots(task, options.n_shots)
-        task.set_fewshot_seed(seed=seeds[2])
-        tasks[name] = HarnessTask(task, options, model)
-    return Suite(tasks, loaded.get("groups", {}))
 
 
 def _set_shots(task: LmTask, n_shots: int | None) -> None:

@@ -12,6 +12,7 @@ from llm_app import chat
 from llm_app.services import Services
 from llm_app.web import text, views
 from llm_app.web.html import shown
+from llm_app.web.markup import as_written
 from llm_app.web.options import Form
 from llm_app.web.presence import ReaderWatch, Running
 from llm_app.web.reply import Reply, note_error
@@ -56,88 +57,99 @@ class ChatHandlers:
         self._form = form
         self._running = Running()
 
-    def send(
-        self, request: gr.Request, message: object, turns: list[Turn], system_prompt: object, *values: object
-    ) -> Iterator[Update]:
+    def send(self, request: gr.Request, message: object, turns: list[Turn], *form: object) -> Iterator[Update]:
         """Answer a new message. The box is emptied only once the model has taken it."""
-        yield from self._answer(request, lambda: [*turns, Turn("user", checked(message, turns))], system_prompt, values, {
-            self._parts.message: ""
-        })  # fmt: skip
+        for update in self._answer(request, form, lambda: with_message(turns, message)):
+            yield {self._parts.message: "", **update} if self._parts.history in update else update
 
     def example(self, sentence: str) -> Callable[..., Iterator[Update]]:
         """A handler that sends one of the example messages."""
+
         # Not a partial: gradio looks for the request among the annotations of a plain function.
-        def send_example(
-            request: gr.Request, turns: list[Turn], system_prompt: object, *values: object
-        ) -> Iterator[Update]:
-            yield from self._answer(request, lambda: [*turns, Turn("user", checked(sentence, turns))], system_prompt, values)
+        def send_example(request: gr.Request, turns: list[Turn], *form: object) -> Iterator[Update]:
+            yield from self._answer(request, form, lambda: with_message(turns, sentence))
 
         return send_example
 
-    def regenerate(self, request: gr.Request, turns: list[Turn], system_prompt: object, *values: object) -> Iterator[Update]:
+    def regenerate(self, request: gr.Request, turns: list[Turn], *form: object) -> Iterator[Update]:
         """Answer the last message again."""
-        yield from self._answer(request, lambda: up_to_last_message(turns), system_prompt, values)
+        yield from self._answer(request, form, lambda: up_to_last_message(turns))
 
-    def edit(
-        self, request: gr.Request, edited: gr.EditData, turns: list[Turn], system_prompt: object, *values: object
-    ) -> Iterator[Update]:
+    def edit(self, request: gr.Request, edited: gr.EditData, turns: list[Turn], *form: object) -> Iterator[Update]:
         """Put a changed message in its place, drop what came after, and answer it."""
-        yield from self._answer(request, lambda: with_edit(turns, edited.index, edited.value), system_prompt, values)
+        yield from self._answer(request, form, lambda: with_edit(turns, edited.index, edited.value))
 
     def stop(self, request: gr.Request) -> None:
         """End the visitor's reply; what was written stays."""
-        self._running.stop(visitor_of(request))
+        self._running.stop(request.session_hash or "")
 
     def clear(self, request: gr.Request, turns: list[Turn]) -> Update:
         """Start anew; the old conversation can be brought back."""
-        self._running.stop(visitor_of(request))
+        self._running.stop(request.session_hash or "")
         if not turns:
             return {self._parts.notice: ""}
-        return {**self._shown([]), self._parts.cleared: turns, self._parts.undo: shown(True),
-                self._parts.notice: views.notice(text.both("cleared"))}  # fmt: skip
+        kept = {self._parts.cleared: turns, self._parts.undo: shown(True)}
+        return {**self._shown([]), **kept, self._parts.notice: views.notice(text.both("cleared"))}
 
     def bring_back(self, turns: list[Turn]) -> Update:
         """Undo the last `clear`."""
-        return {**self._shown(turns), self._parts.cleared: [], self._parts.undo: shown(False), self._parts.notice: ""}
+        return {**self._shown(turns), **self._nothing_cleared(), self._parts.notice: ""}
 
     def _answer(
-        self, request: gr.Request, make_turns: Callable[[], list[Turn]], system_prompt: object, values: Sequence[object], taken: Update | None = None
+        self, request: gr.Request, form: Sequence[object], make_turns: Callable[[], list[Turn]]
     ) -> Iterator[Update]:
-        parts, request_id = self._parts, secrets.token_hex(4)
+        """The frames of one reply. `form` is the system prompt and the sampling options as the browser sent them."""
+        request_id = secrets.token_hex(4)
         try:
             turns = make_turns()
-            sampling = self._form.read(values)
-            loaded = self._host.loaded
-            messages = views.model_messages(turns, checked_system_prompt(system_prompt))
-            prompt = chat.render(
-                loaded, messages, reply_prefix=sampling.reply_prefix, max_new_tokens=sampling.max_new_tokens, trim=True
-            )
-            stream = self._host.stream(prompt.token_ids, sampling, adapter=self._host.adapter)
+            reply, n_context, notice = self._begin(turns, form, request_id)
         except Exception as error:
             note_error(error, request_id)
-            yield {parts.notice: views.error_notice(error, request_id)}
+            yield {self._parts.notice: views.error_notice(error, request_id)}
             return
-        visitor = visitor_of(request)
-        self._running.start(visitor, stream)
-        reply = Reply(stream, len(prompt.token_ids), request_id)
-        cut = views.notice(text.both("messages_cut", n=prompt.n_dropped), "warning") if prompt.n_dropped else ""
+        visitor = request.session_hash or ""
+        self._running.start(visitor, reply.stream)
         turns = [*turns, Turn("assistant", reply.content, reply.note)]
         try:
-            yield {**self._shown(turns, is_running=True), **(taken or {}), parts.notice: cut, parts.cleared: [],
-                   parts.undo: shown(False), parts.context: views.context_bar(reply.n_tokens, loaded.n_context)}  # fmt: skip
+            yield {**self._shown(turns, is_running=True), **self._nothing_cleared(), self._parts.notice: notice}
             watch = ReaderWatch(self._page, visitor)
             for is_news in reply.read():
                 if watch.is_gone():
                     log.info("nobody reads the reply of request %s; it is stopped", request_id)
                     return
                 turns = views.with_reply(turns, reply.content, reply.note)
-                yield {parts.conversation: views.chat_messages(turns)} if is_news else {parts.notice: gr.skip()}
+                # An empty frame too: a handler can be closed only where it yields.
+                yield {self._parts.conversation: views.chat_messages(turns) if is_news else gr.skip()}
         finally:
-            stream.close()
-            self._running.end(visitor, stream)
-        turns = views.with_reply(turns, reply.content, reply.note)
-        yield {**self._shown(turns), parts.context: views.context_bar(reply.n_tokens, loaded.n_context),
-               parts.notice: views.error_notice(reply.failure, request_id) if reply.failure else cut}  # fmt: skip
+            reply.stream.close()
+            self._running.end(visitor, reply.stream)
+        yield {
+            **self._shown(views.with_reply(turns, reply.content, reply.note)),
+            self._parts.context: views.context_bar(reply.n_tokens, n_context),
+            self._parts.notice: views.error_notice(reply.failure, request_id) if reply.failure else notice,
+        }
+
+    def _begin(self, turns: list[Turn], form: Sequence[object], request_id: str) -> tuple[Reply, int, str]:
+        """The reply under way, the size of the context, and what the person should know of it beforehand.
+
+        Raises: UserError, before anything of it is decoded.
+        """
+        system_prompt, *values = form
+        sampling = self._form.read(values)
+        loaded = self._host.loaded
+        prompt = chat.render(
+            loaded,
+            views.model_messages(turns, checked_system_prompt(system_prompt)),
+            reply_prefix=sampling.reply_prefix,
+            max_new_tokens=sampling.max_new_tokens,
+            trim=True,
+        )
+        stream = self._host.stream(prompt.token_ids, sampling, adapter=self._host.adapter)
+        cut = views.notice(text.both("messages_cut", n=prompt.n_dropped), "warning") if prompt.n_dropped else ""
+        return Reply(stream, len(prompt.token_ids), request_id), loaded.n_context, cut
+
+    def _nothing_cleared(self) -> Update:
+        return {self._parts.cleared: [], self._parts.undo: shown(False)}
 
     def _shown(self, turns: list[Turn], *, is_running: bool = False) -> Update:
         parts = self._parts
@@ -148,6 +160,14 @@ class ChatHandlers:
             parts.send: shown(not is_running),
             parts.stop: shown(is_running),
         }
+
+
+def with_message(turns: Sequence[Turn], message: object) -> list[Turn]:
+    """The conversation with a new message of the person.
+
+    Raises: UserError.
+    """
+    return [*turns, Turn("user", checked(message, turns))]
 
 
 def checked(message: object, turns: Sequence[Turn]) -> str:
@@ -196,13 +216,8 @@ def with_edit(turns: Sequence[Turn], index: object, message: object) -> list[Tur
 
     Raises: UserError if there is no such message.
     """
-    is_number = isinstance(index, int) and not isinstance(index, bool)
-    if not is_number or not 0 <= index < len(turns) or turns[index].role != "user":
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(turns):
         raise SentenceError("outdated")
-    before = list(turns[:index])
-    return [*before, Turn("user", checked(message, before))]
-
-
-def visitor_of(request: gr.Request) -> str:
-    """The browser tab that asks."""
-    return request.session_hash or ""
+    if turns[index].role != "user":
+        raise SentenceError("outdated")
+    return with_message(turns[:index], as_written(message) if isinstance(message, str) else message)

@@ -38,7 +38,9 @@ class Loader:
                 raise ModelBusy("Another model is being loaded. Wait until it is ready, or cancel it.")
             self._cancel = threading.Event()
             self.model, self.failure, self.request_id = config.model, None, request_id
-            self._thread = threading.Thread(target=self._load, args=(config, self._cancel), name="page-load", daemon=True)
+            self._thread = threading.Thread(
+                target=self._load, args=(config, self._cancel), name="page-load", daemon=True
+            )
             self._thread.start()
 
     def cancel(self) -> None:

@@ -43,11 +43,15 @@ def build_model_bar(page: gr.Blocks, services: Services) -> None:
         html('<h1 class="brand">Proofbench</h1>', elem_classes="brand-box")
         model, adapter, precision = _choices(services)
         load = gr.Button(text.label("load"), size="sm", visible=not is_public, scale=0, min_width=0, elem_id="load")
-        cancel = gr.Button(text.label("cancel"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="cancel-load")
+        cancel = gr.Button(
+            text.label("cancel"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="cancel-load"
+        )
         unload = gr.Button(text.label("unload"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="unload")
         memory = html("", elem_id="memory")
         html(views.SWITCHES, elem_classes="switches-box")
-    strip = Strip(memory, html("", elem_id="model-status"), html("", elem_id="fit"), gr.Timer(WATCH_SECONDS), load, cancel, unload)
+    strip = Strip(
+        memory, html("", elem_id="model-status"), html("", elem_id="fit"), gr.Timer(WATCH_SECONDS), load, cancel, unload
+    )
     handlers = StripHandlers(services, strip)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     outputs = [strip.memory, strip.status, strip.fit, strip.timer, strip.load, strip.cancel, strip.unload]
@@ -210,7 +214,9 @@ class StripHandlers:
         elif status.reason and loaded is None:
             lines.append(views.notice(text.pair((status.reason, status.reason)), "error"))
         if loaded is not None:
-            lines.append(views.notice(views.model_facts(loaded.entry.title, loaded.precision, status.adapter, loaded.n_context)))
+            lines.append(
+                views.notice(views.model_facts(loaded.entry.title, loaded.precision, status.adapter, loaded.n_context))
+            )
             if loaded.template is None:
                 lines.append(views.notice(text.both("no_template"), "warning"))
             lines += [views.notice(text.pair((note, note)), "warning") for note in loaded.notes]

@@ -5,7 +5,7 @@ types a field can have and leaves ranges and choices to the dataclass itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, dataclass
+from dataclasses import Field, dataclass
 from typing import Any
 
 import gradio as gr
@@ -66,7 +66,7 @@ def control(config: type[Any], field: Field[Any], info: OptionInfo) -> Component
         "elem_classes": "option",
         "elem_id": f"option-{field.name.replace('_', '-')}",
     }
-    default = field.default
+    default: Any = field.default
     if info.choices is not None:
         return gr.Dropdown(choices=list(info.choices), value=default, **words)
     if info.many:
@@ -100,7 +100,7 @@ def _number(default: float, info: OptionInfo, words: dict[str, Any]) -> Componen
 
 
 def _is_number(field: Field[Any], info: OptionInfo) -> bool:
-    return info.min is not None or (isinstance(field.default, int | float) and field.default is not MISSING)
+    return info.min is not None or isinstance(field.default, int | float)
 
 
 def _value(field: Field[Any], info: OptionInfo, raw: object) -> Any:

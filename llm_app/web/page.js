@@ -41,3 +41,12 @@ if (matchMedia("(pointer: fine)").matches) {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.isComposing) event.stopImmediatePropagation();
 }, true);
+
+// Copying a message gives what was written, without the escapes that keep its tags from being markup (markup.py).
+const write = navigator.clipboard?.writeText.bind(navigator.clipboard);
+let isMessage = false;
+document.addEventListener("click", (event) => { isMessage = Boolean(event.target.closest?.(".message-buttons")); }, true);
+if (write) {
+  navigator.clipboard.writeText = (text) =>
+    write(isMessage ? text.replace(/&lt;/g, "<").replace(/&#33;\[/g, "![").replace(/&amp;(?=(?:amp;)*(?:lt;|#33;))/g, "&") : text);
+}

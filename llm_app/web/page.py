@@ -25,14 +25,18 @@ CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS = 600, 3_600
 # Routes of gradio that this page never asks for: links that write files, other people's servers, editing, figures.
 CLOSED = (
     "/gradio_api/deep_link", "/gradio_api/proxy=", "/gradio_api/vibe-", "/gradio_api/undo-vibe-edit",
-    "/gradio_api/process_recording", "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/profiling", "/monitoring",
+    "/gradio_api/process_recording", "/gradio_api/run-history", "/gradio_api/runs",
+    "/gradio_api/profiling", "/monitoring",
 )  # fmt: skip
 
 
 def build_page(services: Services) -> gr.Blocks:
     """The page, not yet served."""
     page = gr.Blocks(
-        title="Proofbench", analytics_enabled=False, fill_width=True, delete_cache=(CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS)
+        title="Proofbench",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS),
     )
     with page:
         build_model_bar(page, services)

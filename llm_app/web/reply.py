@@ -23,7 +23,7 @@ class Reply:
         self.content = ""
         self.note = views.live_note(0)
         self.failure: Exception | None = None
-        self._stream = stream
+        self.stream = stream
         self._n_prompt_tokens = n_prompt_tokens
         self._n_output_tokens = 0
         self._request_id = request_id
@@ -39,7 +39,7 @@ class Reply:
         """Take in what comes; yields at least four times a second, True when there is something new to show."""
         usage, reason = None, "cancelled"
         try:
-            for deltas in frames(self._stream):
+            for deltas in frames(self.stream):
                 for delta in deltas:
                     self._add(delta)
                     if delta.usage is not None:
@@ -63,7 +63,7 @@ class Reply:
         # A stopped reply gets no account from the engine.
         now = time.monotonic()
         to_first = (self._first_at or now) - self._started_at
-        return Usage(self._n_prompt_tokens, self._n_output_tokens, to_first, now - self._started_at, self._stream.seed)
+        return Usage(self._n_prompt_tokens, self._n_output_tokens, to_first, now - self._started_at, self.stream.seed)
 
 
 def frames(stream: Stream) -> Iterator[list[Delta]]:

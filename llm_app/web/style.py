@@ -16,17 +16,38 @@ SANS = (
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "Noto Sans Mono CJK SC", "monospace")
 
 NEUTRAL = gr.themes.Color(
-    "#fafaf9", "#f4f4f2", "#e7e7e4", "#d6d6d2", "#a3a39e", "#73736e", "#575753", "#40403d", "#282826", "#1b1b1a", "#121211"
+    "#fafaf9",
+    "#f4f4f2",
+    "#e7e7e4",
+    "#d6d6d2",
+    "#a3a39e",
+    "#73736e",
+    "#575753",
+    "#40403d",
+    "#282826",
+    "#1b1b1a",
+    "#121211",
 )
 ACCENT = gr.themes.Color(
-    "#eef6f6", "#d5e9ea", "#abd3d6", "#78b6bb", "#45959c", "#1f7880", "#13626a", "#125057", "#124147", "#12363b", "#072125"
+    "#eef6f6",
+    "#d5e9ea",
+    "#abd3d6",
+    "#78b6bb",
+    "#45959c",
+    "#1f7880",
+    "#13626a",
+    "#125057",
+    "#124147",
+    "#12363b",
+    "#072125",
 )
 
 
 def theme() -> gr.themes.Base:
     """Neutral greys and one accent; light and dark each chosen, not inverted."""
     base = gr.themes.Base(
-        primary_hue=ACCENT, secondary_hue=ACCENT, neutral_hue=NEUTRAL, text_size="sm", spacing_size="sm", radius_size="md",
+        primary_hue=ACCENT, secondary_hue=ACCENT, neutral_hue=NEUTRAL,
+        text_size="sm", spacing_size="sm", radius_size="md",
         font=[gr.themes.Font(name) for name in SANS], font_mono=[gr.themes.Font(name) for name in MONO],
     )  # fmt: skip
     return base.set(

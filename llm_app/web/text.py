@@ -16,7 +16,10 @@ from llm_app.options import Text, options_of
 
 STRINGS: dict[str, Text] = {
     # frame
-    "tagline": ("Chat with a model, change it, and prove that the change helped.", "与模型对话，改造它，并证明改造有效。"),
+    "tagline": (
+        "Chat with a model, change it, and prove that the change helped.",
+        "与模型对话，改造它，并证明改造有效。",
+    ),
     "tab_chat": ("Chat", "对话"),
     "language": ("中文", "English"),
     "theme": ("Light or dark", "浅色 / 深色"),
@@ -114,12 +117,18 @@ STRINGS: dict[str, Text] = {
         "The message has {n:,} characters; at most {max:,} are read. Shorten it.",
         "消息有 {n:,} 个字符，最多读取 {max:,} 个。请缩短后再发送。",
     ),
-    "not_unicode": ("The message is not valid Unicode. Paste it again as plain text.", "消息不是有效的 Unicode 文本。请以纯文本重新粘贴。"),
+    "not_unicode": (
+        "The message is not valid Unicode. Paste it again as plain text.",
+        "消息不是有效的 Unicode 文本。请以纯文本重新粘贴。",
+    ),
     "full_conversation": (
         "This conversation has reached {n} messages. Start a new chat.",
         "本次对话已达 {n} 条消息。请开始新对话。",
     ),
-    "wrong_value": ("The form sent a value of the wrong type. Reload the page.", "表单提交了类型错误的值。请刷新页面。"),
+    "wrong_value": (
+        "The form sent a value of the wrong type. Reload the page.",
+        "表单提交了类型错误的值。请刷新页面。",
+    ),
     "outdated": ("That message is no longer there. Reload the page.", "该消息已不存在。请刷新页面。"),
     "public_mode": ("This public page keeps one fixed model.", "公开演示页面只提供一个固定模型。"),
 }

@@ -14,6 +14,7 @@ from gradio.components.chatbot import TextMessage
 from llm_app.errors import UserError
 from llm_app.messages import Message, Role, Usage
 from llm_app.options import Text
+from llm_app.web.markup import without_markup
 from llm_app.web.text import ERRORS_ZH, both, filled, inert, pair
 
 GIGA = 10**9
@@ -23,7 +24,8 @@ SEPARATOR = " · "
 SWITCHES = (
     '<div class="switches"><button id="switch-language" type="button">'
     '<span class="en" lang="zh">中文</span><span class="zh" lang="en">English</span></button>'
-    '<button id="switch-theme" type="button" title="Light or dark · 浅色 / 深色" aria-label="Light or dark · 浅色 / 深色">◐</button></div>'
+    '<button id="switch-theme" type="button" title="Light or dark · 浅色 / 深色"'
+    ' aria-label="Light or dark · 浅色 / 深色">◐</button></div>'
 )
 
 
@@ -54,7 +56,7 @@ def chat_messages(turns: Sequence[Turn]) -> list[ShownMessage]:
 
 
 def _shown(turn: Turn) -> ShownMessage:
-    parts: list[Any] = [TextMessage(text=turn.content)]
+    parts: list[Any] = [TextMessage(text=without_markup(turn.content))]
     if turn.note != ("", ""):
         parts.append(TextMessage(text=f'<small class="note">{pair(turn.note)}</small>'))
     return ShownMessage(role=turn.role, content=parts)

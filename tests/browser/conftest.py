@@ -23,7 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium of this machine, or of $CHROMIUM. Skips without one; in CI that is an error."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = (
+        os.environ.get("CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if not path:
         if os.environ.get("CI") == "true":
             pytest.fail("no chromium in CI; set CHROMIUM")
@@ -62,7 +67,9 @@ def open_page(browser: Browser, site: Site, watched: Watched) -> Iterator[Callab
     """Open the page in a visitor's browser: language, size, light or dark."""
     contexts = []
 
-    def open_one(*, language: str = "en-US", width: int = 1280, height: int = 800, path: str = "/", **options: Any) -> Page:
+    def open_one(
+        *, language: str = "en-US", width: int = 1280, height: int = 800, path: str = "/", **options: Any
+    ) -> Page:
         context = browser.new_context(locale=language, viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()

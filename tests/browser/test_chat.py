@@ -109,6 +109,22 @@ def test_an_edited_message_is_answered_and_what_followed_is_dropped(open_page: O
     expect(page.locator("#conversation .user-row")).to_contain_text("three")
 
 
+def test_tags_survive_copying_and_editing(open_page: OpenPage) -> None:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    short(page)
+    words = "is <b> &lt; ![x](y) `<i>` ok?"
+    say(page, words)
+    answered(page, 1)
+    expect(page.locator("#conversation .user-row")).to_contain_text("is <b> &lt; !x <i> ok?")
+    buttons = page.locator("#conversation .user-row button:visible")
+    buttons.first.click()
+    assert page.evaluate("navigator.clipboard.readText()") == words
+    buttons.nth(1).click()
+    page.locator("#conversation .user-row button:visible").first.click()
+    answered(page, 1)
+    expect(page.locator("#conversation .user-row")).to_contain_text("is <b> &lt; !x <i> ok?")
+
+
 def test_an_example_starts_the_conversation_in_the_language_of_the_page(open_page: OpenPage) -> None:
     page = open_page(language="zh-CN")
     short(page)
@@ -265,7 +281,9 @@ def test_nothing_jumps_while_a_reply_is_written(open_page: OpenPage, site: Site)
     with unending(site), slowed(site.host, 0.01):
         say(page, "hello")
         for _ in range(12):
-            boxes.append([page.locator(name).bounding_box() for name in ("#conversation", "#message", ".options", ".rooms")])
+            boxes.append(
+                [page.locator(name).bounding_box() for name in ("#conversation", "#message", ".options", ".rooms")]
+            )
             page.wait_for_timeout(60)
     answered(page, 1)
     boxes.append([page.locator(name).bounding_box() for name in ("#conversation", "#message", ".options", ".rooms")])

@@ -24,7 +24,7 @@ PAYLOADS = [
     f"[click](javascript:{PWN})",
     f"[click](JaVaScRiPt:{PWN})",
     f"[click](java&#10;script:{PWN})",
-    f"[click](data:text/html;base64,PHNjcmlwdD5wYXJlbnQuX19wd25lZD0xPC9zY3JpcHQ+)",
+    "[click](data:text/html;base64,PHNjcmlwdD5wYXJlbnQuX19wd25lZD0xPC9zY3JpcHQ+)",
     f"[click](vbscript:{PWN})",
     f"<a href='javascript:{PWN}'>click</a>",
     f"<a href=' &#1;javascript:{PWN}'>click</a>",
@@ -70,7 +70,9 @@ def test_C20_D1_D3_no_payload_runs_calls_out_or_covers_the_page(
     state[history] = [Turn(role, text) for text in PAYLOADS for role in ("user", "assistant")]
     page.fill("#option-max-new-tokens input", "2")
     page.locator(".fold > .label-wrap").click()
-    page.fill("#option-reply-prefix textarea, #option-reply-prefix input", PAYLOADS[1])  # through the model's own output
+    page.fill(
+        "#option-reply-prefix textarea, #option-reply-prefix input", PAYLOADS[1]
+    )  # through the model's own output
     page.fill("#message textarea", PAYLOADS[2])
     page.click("#send")
     expect(page.locator("#conversation small.note").last).to_contain_text("seed", timeout=20_000)
@@ -78,19 +80,23 @@ def test_C20_D1_D3_no_payload_runs_calls_out_or_covers_the_page(
     for link in page.locator("#conversation .message-content a").all():
         target = link.get_attribute("href") or ""
         assert target.split(":")[0].strip().lower() not in ("javascript", "data", "vbscript"), target
-    page.evaluate("for (const e of document.querySelectorAll('#conversation .message-content *')) e.dispatchEvent(new Event('mouseover'))")
+    page.evaluate(
+        "for (const e of document.querySelectorAll('#conversation .message-content *'))"
+        " e.dispatchEvent(new Event('mouseover'))"
+    )
     assert page.evaluate("window.__pwned") is None
     assert watched.dialogs == [] and watched.outside == []
     assert page.url.startswith(site.url)
-    left = "script, iframe, object, embed, form, style, link, meta, base, template, math, marquee, [onerror], [onload], [onclick]"
-    kept = f"[...document.querySelectorAll('#conversation .message-content')].flatMap(e => [...e.querySelectorAll('{left}')]).map(e => e.outerHTML)"
-    assert page.evaluate(kept) == []
-    covering = """[...document.querySelectorAll('#conversation .message-content *')].filter(
-        e => ['fixed', 'absolute', 'sticky'].includes(getComputedStyle(e).position) && !e.closest('.code_wrap')).map(e => e.outerHTML)"""
-    assert page.evaluate(covering) == []
-    assert "thoughts" in page.inner_text("#conversation")
-    assert "gradio.FileData" in page.inner_text("#conversation")
-    watched.errors.clear()  # the browser reports pictures that it was forbidden to load
+    # Nothing of it is an element; the buttons are gradio's, for copying a block of code.
+    elements = """[...document.querySelectorAll('#conversation .message-content .prose *')]
+        .filter(e => !e.closest('.copy_code_button'))
+        .filter(e => e.hasAttribute('style') || !e.matches('p, a, code, pre, span, small, div, em, strong, br'))
+        .map(e => e.outerHTML.slice(0, 200))"""
+    assert page.evaluate(elements) == []
+    shown = page.inner_text("#conversation")
+    for words in ("<script>", "<form action=", "<think>thoughts</think>", "gradio.FileData", "<iframe srcdoc="):
+        assert words in shown, words
+    assert watched.stopped == []
 
 
 def test_D3_our_own_pages_ask_nobody_else(open_page: Callable[..., Page], watched: Watched) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from eval.statistics import mcnemar, paired_bootstrap, paired_permutation
 
-N_TRIALS = 4000
+N_TRIALS = 3000
 
 
 def pairs_without_effect(trials: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -156,7 +156,9 @@ def test_W14_a_conversation_of_five_hundred_messages_is_shown_and_continued_with
     from llm_app.web.views import Turn
 
     state = site.page.state_holder["old"]
-    history = next(n for n in site.function("send", "click")["inputs"] if site.page.blocks[n].__class__.__name__ == "State")
+    history = next(
+        n for n in site.function("send", "click")["inputs"] if site.page.blocks[n].__class__.__name__ == "State"
+    )
     state[history] = [Turn("user" if n % 2 == 0 else "assistant", f"message {n}", ("a", "b")) for n in range(500)]
     started = time.monotonic()
     frame = site.send("and now", "old", option_max_new_tokens=1)
@@ -180,11 +182,14 @@ def test_H19_a_thousand_sessions_are_forgotten_down_to_two_hundred(site: Site) -
 
 
 def test_W7_handlers_that_no_button_leads_to_check_as_much(site: Site) -> None:
-    outputs = site.function("send", "click")["outputs"]
-    assert outputs
     for dependency in site.config()["dependencies"]:
-        body = {"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}] * len(dependency["inputs"]),
-                "fn_index": dependency["id"], "session_hash": f"w7{dependency['id']}", "event_data": {"index": 9, "value": 1}}  # fmt: skip
+        hostile = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+        body = {
+            "data": [hostile] * len(dependency["inputs"]),
+            "fn_index": dependency["id"],
+            "session_hash": f"w7{dependency['id']}",
+            "event_data": {"index": 9, "value": 1},
+        }
         answer = site.client.post("/gradio_api/queue/join", json=body)
         words = answer.text
         if answer.status_code == 200:
@@ -210,7 +215,9 @@ def strip(site: Site, elem_id: str, event: str, *data: Any) -> dict[str, Any]:
     return {names[n]: value for n, value in zip(function["outputs"], answer.json()["data"], strict=True)}
 
 
-def test_a_model_is_unloaded_and_loaded_from_the_strip_and_a_wrong_one_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_model_is_unloaded_and_loaded_from_the_strip_and_a_wrong_one_is_refused(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
     with serving(tmp_path, tiny_llama) as site:
         assert "Unloaded" in strip(site, "unload", "click")["fit"]
         assert site.host.status().state == "empty"

@@ -33,17 +33,41 @@ def site(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def file_payloads(secret: Path) -> list[str]:
     """Spellings that led out of the served folders elsewhere."""
     paths = ["/etc/passwd", str(secret), "/proc/self/environ", str(Path(gr.__file__).parent / "routes.py")]
-    climbs = ["../" * 12, "..%2f" * 12, "%2e%2e/" * 12, "..%252f" * 12, "..\\" * 12, "....//" * 12, "..;/" * 8, "./../" * 12]
+    climbs = [
+        "../" * 12,
+        "..%2f" * 12,
+        "%2e%2e/" * 12,
+        "..%252f" * 12,
+        "..\\" * 12,
+        "....//" * 12,
+        "..;/" * 8,
+        "./../" * 12,
+    ]
     spelled = []
     for path in paths:
-        spelled += [path, path.upper(), path.title(), "/" + path, "//" + path, path.replace("/", "\\"), path + "%00.png"]
-        spelled += [quote(path, safe=""), quote(quote(path, safe=""), safe=""), f"file://{path}", f"/.{path}", path + "/."]
+        spelled += [
+            path,
+            path.upper(),
+            path.title(),
+            "/" + path,
+            "//" + path,
+            path.replace("/", "\\"),
+            path + "%00.png",
+        ]
+        spelled += [
+            quote(path, safe=""),
+            quote(quote(path, safe=""), safe=""),
+            f"file://{path}",
+            f"/.{path}",
+            path + "/.",
+        ]
     return spelled + [climb + path.lstrip("/") for climb in climbs for path in paths]
 
 
 @pytest.mark.parametrize("route", [
     "/gradio_api/file=", "/file=", "/gradio_api/file/", "/file/", "/static/", "/assets/", "/svelte/", "/theme.css/",
-    "/gradio_api/custom_component/x/client/component/", "/gradio_api/stream/a/b/", "/gradio_api/proxy=", "/gradio_api/deep_link/",
+    "/gradio_api/custom_component/x/client/component/", "/gradio_api/stream/a/b/",
+    "/gradio_api/proxy=", "/gradio_api/deep_link/",
 ])  # fmt: skip
 def test_B1_no_spelling_of_a_path_leaves_the_served_folders(site: Site, route: str) -> None:
     secret = site.services.settings.home / "secret.txt"
@@ -79,7 +103,14 @@ def raw(site: Site, request: bytes) -> bytes:
 
 def file_dictionaries(path: Path) -> list[Any]:
     data = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-    return [data, [data], {"file": data}, {"text": "x", "files": [data]}, {"role": "user", "content": data}, {"value": data}]
+    return [
+        data,
+        [data],
+        {"file": data},
+        {"text": "x", "files": [data]},
+        {"role": "user", "content": data},
+        {"value": data},
+    ]
 
 
 def test_B2_a_file_dictionary_in_any_input_is_never_served(site: Site, tmp_path: Path) -> None:
@@ -125,7 +156,10 @@ def canary() -> Iterator[tuple[int, list[bytes]]]:
 
 def test_B3_no_address_in_any_input_is_fetched(site: Site, canary: tuple[int, list[bytes]]) -> None:
     port, calls = canary
-    urls = [f"http://{host}:{port}/x.png" for host in ("127.0.0.1", "2130706433", "[::1]", "localhost.", "0x7f000001", "127.1")]
+    urls = [
+        f"http://{host}:{port}/x.png"
+        for host in ("127.0.0.1", "2130706433", "[::1]", "localhost.", "0x7f000001", "127.1")
+    ]
     for n, url in enumerate(urls):
         data = {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}
         for k, value in enumerate((url, f"![x]({url})", f'<img src="{url}">', data, {"file": data})):
@@ -151,7 +185,9 @@ def test_B5_an_uploaded_page_or_picture_is_a_download_never_a_page(site: Site) -
             assert "html" not in served.headers["content-type"] and "svg" not in served.headers["content-type"]
 
 
-@pytest.mark.parametrize("path", ["/monitoring", "/monitoring/", "/monitoring/summary", "/monitoring/x", "/gradio_api/monitoring/summary"])
+@pytest.mark.parametrize(
+    "path", ["/monitoring", "/monitoring/", "/monitoring/summary", "/monitoring/x", "/gradio_api/monitoring/summary"]
+)
 def test_B7_monitoring_is_closed(site: Site, path: str) -> None:
     answer = site.client.get(path)
     assert answer.status_code in (401, 403, 404) and "process_time" not in answer.text
@@ -165,8 +201,9 @@ def test_B9_nothing_is_fetched_for_visitors(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [
-    "/gradio_api/mcp", "/gradio_api/mcp/sse", "/gradio_api/vibe-edit/", "/gradio_api/vibe-code", "/gradio_api/deep_link",
-    "/gradio_api/undo-vibe-edit", "/gradio_api/runs", "/gradio_api/run-history/records", "/gradio_api/process_recording",
+    "/gradio_api/mcp", "/gradio_api/mcp/sse", "/gradio_api/vibe-edit/", "/gradio_api/vibe-code",
+    "/gradio_api/deep_link", "/gradio_api/undo-vibe-edit", "/gradio_api/runs", "/gradio_api/run-history/records",
+    "/gradio_api/process_recording",
 ])  # fmt: skip
 def test_B17_tools_and_editing_are_not_there(site: Site, path: str) -> None:
     for method in ("GET", "POST"):
@@ -188,7 +225,9 @@ def test_D2_every_block_of_html_is_made_by_our_own_functions() -> None:
     for file in WEB.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                assert node.func.attr not in ("HTML", "Markdown", "Dataframe") or file.name == "html.py", f"{file.name}:{node.lineno}"
+                assert node.func.attr not in ("HTML", "Markdown", "Dataframe") or file.name == "html.py", (
+                    f"{file.name}:{node.lineno}"
+                )
                 assert not {"js", "head_paths"} & {k.arg for k in node.keywords}, f"{file.name}:{node.lineno}"
 
 

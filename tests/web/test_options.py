@@ -25,7 +25,9 @@ def test_an_untouched_form_is_the_default_config() -> None:
 
 
 def test_a_filled_form_is_read_back() -> None:
-    config = read(SamplingConfig, values(temperature=0, seed=" 42 ", stop="END\n\nUser:", top_k=5.0, reply_prefix="Sure"))
+    config = read(
+        SamplingConfig, values(temperature=0, seed=" 42 ", stop="END\n\nUser:", top_k=5.0, reply_prefix="Sure")
+    )
     assert config == SamplingConfig(temperature=0, seed=42, stop=("END", "User:"), top_k=5, reply_prefix="Sure")
 
 
@@ -35,9 +37,12 @@ def test_the_largest_seed_survives_the_form() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [
     ("temperature", None), ("temperature", "0.7"), ("temperature", True), ("temperature", float("nan")),
-    ("temperature", -0.1), ("temperature", 1e9), ("top_p", 2), ("top_p", {}), ("max_new_tokens", 0), ("max_new_tokens", 1.5),
-    ("top_k", -5), ("top_k", 10**30), ("repetition_penalty", 0), ("n_beams", 9), ("seed", "1_000"), ("seed", "٣"), ("seed", 3),
-    ("seed", "-1"), ("seed", str(2**63)), ("stop", ["a"]), ("stop", "\n".join("abcdefghijklmnopq")), ("stop", "x" * 257),
+    ("temperature", -0.1), ("temperature", 1e9), ("top_p", 2), ("top_p", {}),
+    ("max_new_tokens", 0), ("max_new_tokens", 1.5),
+    ("top_k", -5), ("top_k", 10**30), ("repetition_penalty", 0), ("n_beams", 9), ("seed", "1_000"),
+    ("seed", "٣"), ("seed", 3),
+    ("seed", "-1"), ("seed", str(2**63)), ("stop", ["a"]),
+    ("stop", "\n".join("abcdefghijklmnopq")), ("stop", "x" * 257),
     ("reply_prefix", 5),
 ])  # fmt: skip
 def test_C12_a_value_that_cannot_be_is_refused_by_the_name_of_its_field(name: str, value: Any) -> None:

@@ -85,7 +85,9 @@ def test_the_context_bar_warns_before_it_is_full() -> None:
     assert "full" in views.context_bar(95, 100) and "width:100.0%" in views.context_bar(120, 100)
 
 
-@pytest.mark.parametrize(("n_bytes", "words"), [(0, "0.0"), (101_815_168, "0.10"), (950_000_000, "0.9"), (2.1e10, "21")])
+@pytest.mark.parametrize(
+    ("n_bytes", "words"), [(0, "0.0"), (101_815_168, "0.10"), (950_000_000, "0.9"), (2.1e10, "21")]
+)
 def test_memory_is_said_in_two_figures(n_bytes: float, words: str) -> None:
     assert views.gigabytes(int(n_bytes)) in (words, "1.0" if words == "0.9" else words)
 

@@ -95,4 +95,7 @@ def _streams(predictions: Sequence[str], references: Sequence[str | Sequence[str
     """References as sacreBLEU takes them: first references of all, second of all, None where there is none."""
     if not predictions or len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references: give one for one.")
-    return list(zip_longest(*([given] if isinstance(given, str) else given for given in references)))
+    lists = [[given] if isinstance(given, str) else list(given) for given in references]
+    if not all(lists):
+        raise ValueError(f"No reference for prediction {lists.index([])}.")
+    return list(zip_longest(*lists))

@@ -8,7 +8,7 @@ sacreBLEU, equal to its command line.
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from sacrebleu.metrics.chrf import CHRF
 
@@ -32,7 +32,10 @@ def chrf(
     """Corpus chrF (chrF++ with word_order=2); one reference or several for each prediction, the best one counts."""
     if not predictions or len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references: give one for one.")
+    lists = [[given] if isinstance(given, str) else list(given) for given in references]
+    if not all(lists):
+        raise ValueError(f"No reference for prediction {lists.index([])}.")
     # First references of all, second of all, None where there is none: the way sacreBLEU takes them.
-    streams = list(zip_longest(*([given] if isinstance(given, str) else given for given in references)))
+    streams: list[Any] = list(zip_longest(*lists))
     metric = CHRF(char_order=char_order, word_order=word_order, beta=beta, lowercase=lowercase)
     return Chrf(score=metric.corpus_score(predictions, streams).score, signature=str(metric.get_signature()))

@@ -74,7 +74,7 @@ def classification(
     truths = np.array([number[name] for name in references])
     result = Classification(
         accuracy=float(metrics.accuracy_score(truths, guesses)),
-        mcc=float(metrics.matthews_corrcoef(truths, guesses)),
+        mcc=float(metrics.matthews_corrcoef(truths, guesses)) if len(seen) > 1 else 0.0,
         macro=_average(truths, guesses, len(names), "macro"),
         micro=_average(truths, guesses, len(names), "micro"),
         weighted=_average(truths, guesses, len(names), "weighted"),

@@ -69,7 +69,10 @@ def rouge_scores(
     scorer = RougeScorer(list(TYPES), tokenizer=Words(use_stemmer))
     scores = []
     for text, given in zip(predictions, references, strict=True):
-        found = scorer.score_multi([given] if isinstance(given, str) else list(given), text)
+        golds = [given] if isinstance(given, str) else list(given)
+        if not golds:
+            raise ValueError(f"No reference for the prediction {text!r}.")
+        found = scorer.score_multi(golds, text)
         r1, r2, rl, rlsum = (float(found[kind].fmeasure) for kind in TYPES)
         scores.append(Rouge(rouge1=r1, rouge2=r2, rougeL=rl, rougeLsum=rlsum))
     return scores

@@ -1,0 +1,194 @@
+"""A benchmark run: which model, which tasks, and every result as it comes."""
+
+import datetime
+import importlib.metadata
+import math
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eval.runner import evaluate
+from eval.tasks.harness import HarnessTask, Suite, TaskOptions, load_tasks
+from eval.types import Answer, EvaluationError, Result
+from llm_app import __version__
+from llm_app.config import Settings
+from llm_app.engine.host import Host
+from llm_app.errors import UserError
+from llm_app.jobs.answers import EngineModel
+from llm_app.jobs.folder import RunFolder, Spec
+
+PACKAGES = ("lm-eval", "transformers", "torch")
+# What must not change between the parts of one run, and what it is called.
+FIXED = {
+    ("model", "weights"): "model weights", ("model", "adapter"): "adapter", ("model", "quantization"): "precision",
+    ("model", "tokenizer"): "tokenizer", ("model", "template"): "chat template", ("options", "n_shots"): "shots",
+    ("options", "limit"): "limit", ("options", "seed"): "seed", ("options", "uses_chat_template"): "chat prompts",
+    ("program",): "version of this program", ("packages",): "versions of packages", ("context",): "context length",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One more sample: `done` of `total` over all tasks."""
+
+    task: str
+    done: int
+    total: int
+    result: Result
+
+
+class Benchmark:
+    """A run, new or resumed, bound to the loaded model. Iterate `run()`; close it to stop."""
+
+    def __init__(self, folder: RunFolder, suite: Suite, model: EngineModel) -> None:
+        self.folder, self.suite = folder, suite
+        self._model = model
+        self.results = results_of(folder)
+
+    @property
+    def n_total(self) -> int:
+        """Samples of all tasks."""
+        return sum(len(task.samples) for task in self.suite.tasks.values())
+
+    @property
+    def n_done(self) -> int:
+        """Samples with a result, also where it is an error."""
+        return sum(len(results) for results in self.results.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every sample has a result."""
+        return self.n_done == self.n_total
+
+    def run(self) -> Generator[Progress]:
+        """Ask what is not answered yet; every result is on disk before it is given.
+
+        Raises: UserError when too many samples of a task cannot be scored, or the disk is full.
+        """
+        with self.folder:
+            for name, task in self.suite.tasks.items():
+                done = self.results.setdefault(name, [])
+                try:
+                    for result in evaluate(task, self._model, list(done)):
+                        self.folder.append([event_of(name, result)])
+                        done.append(result)
+                        yield Progress(name, self.n_done, self.n_total, result)
+                except EvaluationError as error:
+                    raise UserError(str(error)) from error
+
+
+def start(
+    host: Host, tasks: list[str], options: TaskOptions, settings: Settings, *, adapter: str | None = None
+) -> Benchmark:
+    """A new run of these tasks on the loaded model."""
+    model = EngineModel(host, adapter=adapter)
+    suite = _load(tasks, options, settings, model)
+    created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    spec = {"kind": "benchmark", "created": created, "asked": tasks, **_identity(host, suite, options, adapter)}
+    return Benchmark(RunFolder.create(settings.home / "runs", spec), suite, model)
+
+
+def resume(host: Host, folder: RunFolder, settings: Settings) -> Benchmark:
+    """The rest of a run, on the loaded model.
+
+    Raises: UserError saying what differs, if model, data, options or program are not those of the beginning.
+    """
+    spec = folder.spec()
+    if spec.get("kind") != "benchmark":
+        raise UserError(f"Run {folder.id} is not a benchmark.", param="run")
+    options = TaskOptions(**spec["options"])
+    adapter = spec["model"]["adapter_name"]
+    model = EngineModel(host, adapter=adapter)
+    suite = _load(spec["asked"], options, settings, model)
+    found = differences(spec, _identity(host, suite, options, adapter))
+    if found:
+        raise UserError(
+            f"Run {folder.id} cannot go on: it differs in: {', '.join(found)}. Start a new run.", param="run"
+        )
+    return Benchmark(folder, suite, model)
+
+
+def differences(old: Spec, new: Spec) -> list[str]:
+    """What of the things that must stay the same is not, in words."""
+    found = [name for path, name in FIXED.items() if _at(old, path) != _at(new, path)]
+    for task in sorted({*old["tasks"], *new["tasks"]}):
+        if old["tasks"].get(task) != new["tasks"].get(task):
+            found.append(f"data or definition of {task}")
+    return found
+
+
+def results_of(folder: RunFolder) -> dict[str, list[Result]]:
+    """What a run has so far, by task."""
+    results: dict[str, list[Result]] = {}
+    for event in folder.events():
+        if event["type"] == "result":
+            answers = tuple(_read_answer(answer) for answer in event["answers"])
+            result = Result(event["sample"], answers, event["scores"], event["error"])
+            results.setdefault(event["task"], []).append(result)
+    return results
+
+
+def event_of(task: str, result: Result) -> dict[str, Any]:
+    """A result as a line of events.jsonl."""
+    return {
+        "type": "result", "task": task, "sample": result.sample, "error": result.error,
+        "answers": [plain(answer) for answer in result.answers],
+        "scores": {name: plain(value) for name, value in result.scores.items()},
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: numpy's numbers as Python's, a number that is not finite as {"number": "nan"}."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _read_answer(answer: Any) -> Answer:
+    if isinstance(answer, list):
+        value, is_greedy = answer
+        return _read_number(value), bool(is_greedy)
+    return answer if isinstance(answer, str) else _read_number(answer)
+
+
+def _read_number(value: Any) -> float:
+    return float(value["number"]) if isinstance(value, dict) else float(value)
+
+
+def _load(names: list[str], options: TaskOptions, settings: Settings, model: EngineModel) -> Suite:
+    try:
+        return load_tasks(names, options, data=settings.data, model=model)
+    except EvaluationError as error:
+        raise UserError(str(error), param="tasks") from error
+
+
+def _identity(host: Host, suite: Suite, options: TaskOptions, adapter: str | None) -> dict[str, Any]:
+    loaded = host.loaded
+    identity = loaded.identity.with_adapter(loaded.adapters.digest(adapter))
+    return {
+        "model": {
+            "name": loaded.entry.name, "adapter_name": adapter, "precision": loaded.precision, **asdict(identity),
+        },
+        "tasks": {name: _described(task) for name, task in suite.tasks.items()},
+        "options": asdict(options),
+        "context": loaded.n_context,
+        "program": __version__,
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _described(task: HarnessTask) -> dict[str, Any]:
+    return {
+        "version": task.version, "n_shots": task.n_shots, "n_samples": len(task.samples), "digest": task.digest(),
+    }
+
+
+def _at(spec: Spec, path: tuple[str, ...]) -> Any:
+    value: Any = spec
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
