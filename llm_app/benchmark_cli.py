@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--tasks", metavar="A,B", help="Names of the harness, such as sst2,arc_easy; also stsb.")
     parser.add_argument("--limit", type=_positive, metavar="N", help="First N samples of each task (default: all).")
-    parser.add_argument("--shots", type=_count, metavar="N", help="Examples before each question (default: the task's).")
+    parser.add_argument("--shots", type=_count, metavar="N", help="Examples before each question (default: its own).")
     parser.add_argument("--seed", type=_count, metavar="N", help="For the choice of examples (default: the harness's).")
     parser.add_argument("--chat-template", action="store_true", help="Ask through the model's chat template.")
     parser.add_argument(

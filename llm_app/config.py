@@ -156,7 +156,7 @@ class SamplingConfig:
     @property
     def is_greedy(self) -> bool:
         """Whether the most likely token is always taken."""
-        return self.temperature == 0.0 or self.top_k == 1
+        return self.temperature < 1e-5 or self.top_k == 1  # dividing by less overflows
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def add_health_routes(api: FastAPI, work: Work) -> None:
             if status.state == "loading":
                 reason = f"The model is being loaded ({status.phase}, {100 * status.fraction:.0f} %)."
             raise ModelLoading(reason, retry_after_seconds=2)
-        return {"status": "ready", "model": status.model, "precision": status.precision,
+        return {"status": "ready", "model": work.host.loaded.entry.id, "precision": status.precision,
                 "n_running": status.n_running, "n_waiting": status.n_waiting}
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 
 from llm_app import chat
 from llm_app.api.body import body_schema, read_body
 from llm_app.api.forms import ChatRequest
+from llm_app.api.json_text import json_answer
 from llm_app.api.logprobs import chat_logprobs
 from llm_app.api.sse import EventStream
 from llm_app.api.work import Target, Work, while_connected
@@ -32,9 +32,9 @@ def add_chat_routes(api: FastAPI, work: Work) -> None:
 
         pieces = work.replies(target, [prompt.token_ids] * asked.n, samplings)
         if asked.stream:
-            return EventStream(pieces, answer)
+            return EventStream(work, pieces, answer)
         await while_connected(request.receive, answer.read(pieces))
-        return JSONResponse(answer.whole())
+        return await work.prepare(json_answer, answer.whole)
 
 
 def choices_of(sampling: SamplingConfig, n: int) -> list[SamplingConfig]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 
 from llm_app.api.body import body_schema, read_body
 from llm_app.api.chat import choices_of, finish_reason, usage_body
 from llm_app.api.forms import DEFAULT_COMPLETION_TOKENS, CompletionRequest
+from llm_app.api.json_text import json_answer
 from llm_app.api.logprobs import LegacyLogprobs
 from llm_app.api.sse import EventStream
 from llm_app.api.work import Target, Work, while_connected
@@ -44,35 +44,51 @@ def add_completion_routes(api: FastAPI, work: Work) -> None:
         sampling = _sampling(asked)
         prompts = await work.prepare(_prompts, target.loaded, asked)
         if asked.echo and (asked.logprobs is not None or asked.max_tokens == 0):
-            prompts = await while_connected(request.receive, _measured(work, target, asked, prompts))
+            measuring = _measured(work, target, asked, prompts, sampling)
+            prompts = await while_connected(request.receive, measuring)
         answer = CompletionAnswer(asked, target, prompts)
         pieces = _pieces(work, target, asked, prompts, sampling)
         if asked.stream:
-            return EventStream(pieces, answer)
+            return EventStream(work, pieces, answer)
         await while_connected(request.receive, answer.read(pieces))
-        return JSONResponse(answer.whole())
+        return await work.prepare(json_answer, answer.whole)
 
 
-async def _measured(work: Work, target: Target, asked: CompletionRequest, prompts: Sequence[Prompt]) -> list[Prompt]:
+async def _measured(
+    work: Work, target: Target, asked: CompletionRequest, prompts: Sequence[Prompt], sampling: SamplingConfig
+) -> list[Prompt]:
     """The prompts with their log-probabilities.
 
     Who measures asks for one likeliest token after the text, or for none. That token falls out of the same pass: it
     leads the alternatives at one position more. lm-evaluation-harness counts on it being there, also as end of text.
     """
     measured = []
+    is_one_likeliest = asked.max_tokens == 1 and asked.n == 1 and _takes_the_likeliest(sampling)
     for prompt in prompts:
-        if asked.logprobs is None:
-            measured.append(replace(prompt, reply=_no_reply(prompt)))
-            continue
-        is_one_greedy = asked.max_tokens == 1 and asked.temperature == 0 and asked.n == 1 and not asked.stop
-        ids = (*prompt.token_ids, prompt.token_ids[-1]) if is_one_greedy else prompt.token_ids
-        scored = await work.score(target, ids, max(asked.logprobs, 1) if is_one_greedy else asked.logprobs)
         reply = _no_reply(prompt) if asked.max_tokens == 0 else None
-        if is_one_greedy:
+        if asked.logprobs is None:
+            measured.append(replace(prompt, reply=reply))
+            continue
+        ids = (*prompt.token_ids, prompt.token_ids[-1]) if is_one_likeliest else prompt.token_ids
+        n_top = max(asked.logprobs, 1) if is_one_likeliest else asked.logprobs
+        scored = await work.score(target, ids, n_top)
+        if is_one_likeliest:
             reply = _one_token(target.loaded, prompt, scored.pop())
-        logprobs = [replace(token, top=token.top[: asked.logprobs]) for token in scored]
-        measured.append(replace(prompt, logprobs=tuple(logprobs), reply=reply))
+        if n_top > asked.logprobs:
+            scored = await work.prepare(_without_top, scored)
+        measured.append(replace(prompt, logprobs=tuple(scored), reply=reply))
     return measured
+
+
+def _takes_the_likeliest(sampling: SamplingConfig) -> bool:
+    """Whether nothing but the model's own numbers decides on the next token."""
+    penalties = (sampling.repetition_penalty - 1, sampling.presence_penalty, sampling.frequency_penalty)
+    is_as_measured = not any(penalties) and sampling.no_repeat_ngram == 0 and sampling.n_beams == 1
+    return sampling.temperature == 0 and is_as_measured and not sampling.stop
+
+
+def _without_top(tokens: Sequence[TokenLogprob]) -> list[TokenLogprob]:
+    return [replace(token, top=()) for token in tokens]
 
 
 def _no_reply(prompt: Prompt) -> Delta:

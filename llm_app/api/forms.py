@@ -12,6 +12,8 @@ from llm_app.options import options_of
 MAX_CHOICES = 8
 MAX_PROMPTS = 128
 DEFAULT_COMPLETION_TOKENS = 16  # of the legacy route, as OpenAI documents it
+# What OpenAI's clients count on where they send nothing: the model's distribution as it is.
+DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
 
 _OPTIONS = {item.name: info for item, info in options_of(SamplingConfig)}
 
@@ -128,9 +130,17 @@ class SamplingForm(Form):
         return self.stream_options is not None and self.stream_options.include_usage
 
     def sampling(self, *, max_new_tokens: int | None, n_logprobs: int | None) -> SamplingConfig:
-        """The engine's options; what was not given keeps the default that the page and the command line have."""
+        """The engine's options; what was not given is as OpenAI has it, or else off.
+
+        Raises: UserError for options that do not go together.
+        """
+        if self.n_beams is not None and self.n_beams > 1:
+            if self.n > 1:
+                raise UserError("A beam search has one answer. Send n: 1 or n_beams: 1.", param="n")
+            if n_logprobs is not None:
+                raise UserError("A beam search gives no log-probabilities. Send n_beams: 1.", param="logprobs")
         given = {name: getattr(self, name, None) for name in _OPTIONS}
-        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        chosen: dict[str, Any] = DEFAULTS | {name: value for name, value in given.items() if value is not None}
         if self.stop is not None:
             chosen["stop"] = tuple(self.stop)
         if max_new_tokens is not None:

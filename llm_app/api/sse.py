@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llm_app.api.errors import error_body, internal_error, log_failure
-from llm_app.api.work import while_connected
+from llm_app.api.json_text import json_text
+from llm_app.api.work import Work, while_connected
 from llm_app.errors import UserError
 from llm_app.messages import Delta
 
@@ -39,10 +40,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, pieces: AsyncGenerator[tuple[int, Delta], None], chunks: Chunks) -> None:
+    def __init__(self, work: Work, pieces: AsyncGenerator[tuple[int, Delta], None], chunks: Chunks) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         # The length of a stream is not known beforehand.
         del self.headers["content-length"]
+        self._work = work
         self._pieces = pieces
         self._chunks = chunks
 
@@ -64,19 +66,24 @@ class EventStream(Response):
             except Exception as error:
                 log_failure(request_id, error)
                 last = _event(error_body(internal_error(request_id)))
-            await _send_text(send, last, is_last=True)
+            await _send(send, last.encode(), is_last=True)
 
     async def _send_all(
         self, send: Send, first: tuple[int, Delta], pieces: AsyncGenerator[tuple[int, Delta], None]
     ) -> None:
-        await self._send_chunks(send, self._chunks.opening() + self._chunks.of(*first))
+        # A repeated prompt with its log-probabilities is megabytes: not to be written where all requests wait.
+        await _send(send, await self._work.prepare(self._opening))
+        await self._send_chunks(send, self._chunks.of(*first))
         async for index, delta in pieces:
             await self._send_chunks(send, self._chunks.of(index, delta))
         await self._send_chunks(send, self._chunks.closing())
 
     async def _send_chunks(self, send: Send, chunks: list[dict[str, Any]]) -> None:
         if chunks:
-            await _send_text(send, "".join(map(_event, chunks)))
+            await _send(send, "".join(map(_event, chunks)).encode())
+
+    def _opening(self) -> bytes:
+        return "".join(f"data: {json_text(chunk)}\n\n" for chunk in self._chunks.opening()).encode()
 
 
 def _event(value: dict[str, Any]) -> str:
@@ -84,6 +91,6 @@ def _event(value: dict[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':'))}\n\n"
 
 
-async def _send_text(send: Send, text: str, *, is_last: bool = False) -> None:
+async def _send(send: Send, body: bytes, *, is_last: bool = False) -> None:
     with anyio.fail_after(MAX_SEND_SECONDS):
-        await send({"type": "http.response.body", "body": text.encode(), "more_body": not is_last})
+        await send({"type": "http.response.body", "body": body, "more_body": not is_last})

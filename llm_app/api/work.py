@@ -70,7 +70,7 @@ class Work:
         if status.model is None or status.state not in ("ready", "loading"):
             return []
         loaded = self.host.loaded
-        return [loaded.entry.name, *(f"{loaded.entry.name}+{name}" for name in loaded.adapters.names)]
+        return [loaded.entry.id, *(f"{loaded.entry.id}+{name}" for name in loaded.adapters.names)]
 
     def target(self, model_id: str) -> Target:
         """The loaded model under that id.
@@ -78,7 +78,7 @@ class Work:
         Raises: ModelNotFound; ModelLoading and the like where there is no model at all.
         """
         loaded = self.host.loaded
-        base = loaded.entry.name
+        base = loaded.entry.id
         if model_id == base:
             return Target(model_id, loaded, None)
         adapter = model_id.removeprefix(f"{base}+")

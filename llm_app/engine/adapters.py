@@ -7,6 +7,7 @@ answers bit for bit as before when no adapter is active, and packed and bitsandb
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,12 @@ class Adapters:
         """Attached adapters, in the order they came."""
         return tuple(self._attached)
 
-    def attach(self, path: Path, *, name: str) -> AttachReport:
+    def attach(
+        self, path: Path, *, name: str, turn: AbstractContextManager[None] | None = None
+    ) -> AttachReport:
         """Read the adapter in `path` and keep it at hand as `name`; an earlier one of that name is replaced.
 
+        `turn` is held only while it is put in its place: reading and checking take long, and chats go on meanwhile.
         Raises: ModelNotFound, or ModelRejected naming the adapter's base and the loaded one; the base stays as it was.
         """
         file = read_adapter(path)
@@ -68,9 +72,10 @@ class Adapters:
         if not has_effect:
             notes += ("this adapter has no effect",)
         hooks = tuple((layer, _adding(_placed(file.pairs[module], layer))) for module, layer in layers.items())
-        if self._active == name:
-            self.use(None)
-        self._attached[name] = _Attached(file.digest, hooks)
+        with turn or nullcontext():
+            if self._active == name:
+                self.use(None)
+            self._attached[name] = _Attached(file.digest, hooks)
         n_parameters = sum(pair.a.numel() + pair.b.numel() for pair in file.pairs.values())
         return AttachReport(name, file.base, len(layers), n_parameters, has_effect, notes)
 

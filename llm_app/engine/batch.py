@@ -62,8 +62,11 @@ class Batch:
         for row in reversed(range(len(self.requests))):
             if self.requests[row].is_over:
                 self._remove(row)
-        if not self.requests and self._cache.n_bytes:
-            self._cache = SlotCache()
+        if not self.requests:
+            if self._cache.n_bytes:
+                self._cache = SlotCache()
+        else:
+            self._cache.shrink(len(self.requests), max(request.n_cached for request in self.requests) + CHUNK_TOKENS)
 
     def fail(self, error: Exception) -> None:
         """Every request ends with an error; the batch starts afresh."""

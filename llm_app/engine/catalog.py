@@ -31,12 +31,17 @@ Kind = Literal["embedded", "folder", "gguf", "hub"]
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that can be loaded. `name` is what a person types and the API shows; `title` is for menus."""
+    """A model that can be loaded. `name` is what a person types, `id` what the API shows; `title` is for menus."""
 
     name: str
     kind: Kind
     path: Path  # folder or .gguf file
     title: str
+
+    @property
+    def id(self) -> str:
+        """The name without the folders before it, which are nobody's business on the other side of the API."""
+        return self.path.name if self.kind in ("folder", "gguf") else self.name
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from llm_app.errors import (
 log = logging.getLogger(__name__)
 MAX_FAILURES = 3  # in a row; after that the decoder stays down and says so
 MAX_GENERATE_THREADS = 4
-CACHE_SHARE = 0.25  # of the memory that is free when the model is ready, for keys and values
+CACHE_SHARE = 0.25  # of the free memory, for the keys and values of all replies
 IS_DOWN = "The decoder failed repeatedly. Load the model again."
 
 
@@ -48,8 +48,7 @@ class Decoder:
         self._solo: list[Request] = []  # decoded by `generate`
         self._is_closing = False
         self._n_failures = 0
-        per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
-        self._max_positions = CACHE_SHARE * free_bytes(loaded.device) / per_position
+        self._bytes_per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
         self._thread = threading.Thread(target=self._run, name="proofbench-decode", daemon=True)
         self._thread.start()
 
@@ -111,7 +110,8 @@ class Decoder:
             self._condition.wait_for(
                 lambda: self._is_idle or self.is_down, timeout=max(0.0, deadline - time.monotonic())
             )
-            left = [*self._waiting, *self._solo, *(r for b in self._batches.values() for r in b.requests)]
+        with self._turn.held():  # nothing moves between the lists meanwhile
+            left = [*self._waiting, *self._solo, *(r for b in list(self._batches.values()) for r in b.requests)]
         for request in left:
             if not request.is_over:
                 request.stream.put(
@@ -131,54 +131,83 @@ class Decoder:
             self._condition.notify_all()
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._has_work or (self._is_closing and self._is_idle))
-                if self._is_closing and self._is_idle:
-                    self._condition.notify_all()
-                    return
-                self._admit()
-            self._step()
-            if self._is_idle:
-                self._wake()
+        try:
+            while self._wait_for_work():
+                self._step()
+                if self._is_idle:
+                    self._wake()
+        except Exception as error:  # the worker's last boundary: nobody is left waiting for a thread that is gone
+            log.critical("the decoder stopped", exc_info=error)
+            self._n_failures = MAX_FAILURES + 1
+            for request in (*self._waiting, *(r for batch in self._batches.values() for r in batch.requests)):
+                request.fail(EngineUnavailable(IS_DOWN))
+            self._waiting.clear()
+        finally:
+            self._batches.clear()  # they hold the model
+            self._wake()
+
+    def _wait_for_work(self) -> bool:
+        """Wait, then admit who may join; False when it is closed and empty."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._has_work or (self._is_closing and self._is_idle))
+            if self._is_closing and self._is_idle:
+                return False
+            self._admit()
+            return True
 
     @property
     def _has_work(self) -> bool:
         return (
             any(batch.requests for batch in self._batches.values())
             or any(request.is_over for request in (*self._solo, *self._waiting))
-            or any(self._has_room_for(request) for request in self._waiting)
+            or bool(self._admissible())
         )
 
     def _is_batched(self, request: Request) -> bool:
         return self.loaded.is_batchable and request.sampling.n_beams == 1
 
-    def _has_room_for(self, request: Request) -> bool:
-        if self.n_running >= self._max_streams:
-            return False
-        if not self._is_batched(request):
-            return len(self._solo) < MAX_GENERATE_THREADS
-        # The cache is a rectangle: as many rows as requests, each as long as the longest may come to be.
-        batch = self._batches.get(request.adapter)
-        together = [*batch.requests, request] if batch else [request]
-        n_positions = len(together) * max(other.n_needed for other in together)
-        return len(together) == 1 or n_positions <= self._max_positions
-
-    def _admit(self) -> None:
-        """First come, first served, as far as there is room."""
-        self._solo = [request for request in self._solo if not request.is_over]
-        still_waiting: deque[Request] = deque()
+    def _admissible(self) -> list[Request]:
+        """Who may join now, first come, first served; beam searches wait in a line of their own."""
+        admitted: list[Request] = []
+        n_solo, is_full = len(self._solo), False
         for request in self._waiting:
+            if self.n_running + len(admitted) >= self._max_streams:
+                break
             if request.is_over:
                 continue
-            if not self._has_room_for(request):
-                still_waiting.append(request)
-            elif self._is_batched(request):
+            if not self._is_batched(request):
+                if n_solo < MAX_GENERATE_THREADS:
+                    n_solo += 1
+                    admitted.append(request)
+            elif not is_full and self._fits([*admitted, request]):
+                admitted.append(request)
+            else:
+                is_full = True  # nobody smaller overtakes
+        return admitted
+
+    def _fits(self, more: list[Request]) -> bool:
+        """Whether the caches stay within their share of the memory. The first request always may start."""
+        if self.n_running == 0 and len(more) == 1:
+            return True
+        groups = {adapter: list(batch.requests) for adapter, batch in self._batches.items()}
+        for request in more:
+            groups.setdefault(request.adapter, []).append(request)
+        # A cache is a rectangle: as many rows as requests, each as long as the longest may come to be.
+        n_positions = sum(len(group) * max(r.n_needed for r in group) for group in groups.values() if group)
+        n_positions += sum(request.n_needed * request.sampling.n_beams for request in self._solo)
+        budget = CACHE_SHARE * (free_bytes(self.loaded.device) + self.n_cache_bytes)
+        return n_positions * self._bytes_per_position <= budget
+
+    def _admit(self) -> None:
+        self._solo = [request for request in self._solo if not request.is_over]
+        admitted = self._admissible()
+        self._waiting = deque(r for r in self._waiting if not r.is_over and r not in admitted)
+        for request in admitted:
+            if self._is_batched(request):
                 self._batches.setdefault(request.adapter, Batch(self.loaded.model)).join(request)
             else:
                 self._solo.append(request)
                 fallback.start(self.loaded.model, request, self._turn, self.loaded.adapters.use, self._ended)
-        self._waiting = still_waiting
 
     def _step(self) -> None:
         """One step of every batch; what goes wrong in one does not touch the others."""

@@ -13,16 +13,23 @@ class TextStream:
     """Text of a growing list of tokens.
 
     The pieces that `push` and `finish` give, put together, are the text of all tokens, cut before the first stop
-    string. `is_stopped` tells whether one was met.
+    string. `is_stopped` tells whether one was met. `before`: tokens whose text is known already, such as the prompt's.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = (), before: Sequence[int] = ()
+    ) -> None:
         self.is_stopped = False
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
         self._ids: list[int] = []
         self._read = 0  # tokens whose text was given
         self._held = ""  # text that may turn out to begin a stop string
+        # SentencePiece drops the space of a first token: the tokens before it show that it is not the first.
+        self._ids.extend(before[-WINDOW:])
+        if self._decode(0, len(self._ids)).endswith(BROKEN):
+            self._ids.clear()
+        self._read = len(self._ids)
 
     def push(self, token_ids: Sequence[int]) -> str:
         """Text that is now certain."""

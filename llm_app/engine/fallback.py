@@ -64,7 +64,7 @@ def _generate(model: PreTrainedModel, request: Request, turn: Turn, use_adapter:
             if not request.is_over:
                 request.take(Choice(token))
     if not request.is_over:
-        request.finish("length")
+        request.finish("time" if request.is_late else "length")
 
 
 class _HandOver(LogitsProcessor):
@@ -101,10 +101,11 @@ class _HandOver(LogitsProcessor):
 
 
 class _Stopped(StoppingCriteria):
-    """The reply is over, or its reader left."""
+    """The reply is over or late, or its reader left."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
-        return torch.full((len(input_ids),), self._request.is_over, device=input_ids.device, dtype=torch.bool)
+        is_over = self._request.is_over or self._request.is_late
+        return torch.full((len(input_ids),), is_over, device=input_ids.device, dtype=torch.bool)

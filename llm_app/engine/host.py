@@ -47,7 +47,8 @@ class Host:
         self.turn = Turn()
         self._serve = serve or ServeConfig()
         self._decoder: Decoder | None = None
-        self._loading = threading.Lock()
+        self._loading = threading.Lock()  # held for a whole load or unload
+        self._lock = threading.Lock()  # held to change which decoder and adapter answer
         self._progress: LoadProgress | None = None
         self._reason: str | None = None
         self._adapter: str | None = None
@@ -110,16 +111,24 @@ class Host:
 
     def unload(self) -> None:
         """Let go of the model; its memory is given back. Replies under way end with an error after a moment."""
-        self._adapter = None
-        self._close(self._take_decoder(), grace_seconds=1.0)
+        if not self._loading.acquire(blocking=False):
+            raise ModelBusy(
+                "A model is being loaded. Cancel that first, or wait until it is ready.", retry_after_seconds=5
+            )
+        try:
+            self._close(self._take_decoder(), grace_seconds=1.0)
+        finally:
+            self._loading.release()
 
     def attach(self, adapter: str) -> AttachReport:
         """Put an adapter into the loaded base, and make it the one that answers."""
         loaded = self.loaded
         entry = catalog.find_adapter(adapter, self.settings)
-        with self.turn.held():
-            report = loaded.adapters.attach(entry.path, name=entry.name)
-        self._adapter = entry.name
+        report = loaded.adapters.attach(entry.path, name=entry.name, turn=self.turn.held())
+        with self._lock:
+            if self._decoder is None or self._decoder.loaded is not loaded:
+                raise ModelBusy("The model was changed meanwhile. Attach the adapter again.")
+            self._adapter = entry.name
         return report
 
     def detach(self, adapter: str) -> None:
@@ -176,24 +185,24 @@ class Host:
             raise ModelNotFound(f"No adapter {adapter} is attached (attached: {known}).", param="model")
 
     def _load(self, config: ModelConfig) -> Generator[LoadProgress]:
-        entry = catalog.find_model(config.model, self.settings)
-        old = self._decoder
-        estimate = fit.estimate(entry, config)
-        if old is not None and not estimate.fits:
-            freed = fit.Fit(estimate.needs_bytes, estimate.free_bytes + old.loaded.n_bytes, None)
-            fit.require(freed if freed.fits else estimate)
-            self._close(self._take_decoder(), grace_seconds=SWAP_GRACE_SECONDS)
-            try:
-                yield from self._place(config)
-            except BaseException:
-                for _ in self._place(old.loaded.config):
-                    pass
-                raise
+        estimate = fit.estimate(catalog.find_model(config.model, self.settings), config)
+        if self._decoder is None or estimate.fits:
+            fit.require(estimate)
+            yield from self._place(config)
             return
-        fit.require(estimate)
-        yield from self._place(config)
+        freed = fit.Fit(estimate.needs_bytes, estimate.free_bytes + self._decoder.loaded.n_bytes, None)
+        fit.require(freed if freed.fits else estimate)
+        previous = self._decoder.loaded.config
+        self._close(self._take_decoder(), grace_seconds=SWAP_GRACE_SECONDS)
+        try:
+            yield from self._place(config)
+        except BaseException:
+            for _ in self._place(previous):
+                pass
+            raise
 
     def _place(self, config: ModelConfig) -> Generator[LoadProgress]:
+        """Load, and let the new model answer once nothing can fail any more."""
         loaded: LoadedModel | None = None
         for event in load(config, self.settings):
             if isinstance(event, LoadedModel):
@@ -202,19 +211,25 @@ class Host:
                 self._progress = event
                 yield event
         assert loaded is not None
-        old = self._take_decoder()
-        self._decoder = Decoder(
-            loaded, self.turn, max_streams=self._serve.max_streams, max_waiting=self._serve.max_waiting
-        )
-        self._adapter = None
+        adapter = None
         if config.adapter:
-            self.attach(config.adapter)
+            try:
+                entry = catalog.find_adapter(config.adapter, self.settings)
+                adapter = loaded.adapters.attach(entry.path, name=entry.name).name
+            except BaseException:
+                loaded.close()
+                release_memory()
+                raise
+        new = Decoder(loaded, self.turn, max_streams=self._serve.max_streams, max_waiting=self._serve.max_waiting)
+        with self._lock:
+            old, self._decoder, self._adapter = self._decoder, new, adapter
         if old is not None:
             # Replies of the old model end in their own time; who loads need not wait for them.
             threading.Thread(target=self._close, args=(old, SWAP_GRACE_SECONDS), daemon=True).start()
 
     def _take_decoder(self) -> Decoder | None:
-        decoder, self._decoder = self._decoder, None
+        with self._lock:
+            decoder, self._decoder, self._adapter = self._decoder, None, None
         return decoder
 
     def _close(self, decoder: Decoder | None, grace_seconds: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine import catalog, sources
@@ -64,6 +64,9 @@ class LoadedModel:
         ends = self.model.generation_config.eos_token_id if self.model.generation_config else None
         named = ends if isinstance(ends, list) else [ends]
         self.eos_ids = frozenset(token for token in (*named, self.tokenizer.eos_token_id) if token is not None)
+        # The model's own sampling defaults would creep into `generate` behind the person's options.
+        pad = self.tokenizer.pad_token_id
+        self.model.generation_config = GenerationConfig(eos_token_id=sorted(self.eos_ids) or None, pad_token_id=pad)
 
     def close(self) -> None:
         """Let go of the weights. Whoever still uses the model gets errors; call release_memory() afterwards."""

@@ -84,7 +84,7 @@ class Vocabulary(Protocol):
     token_bytes: TokenBytes
 
 
-@dataclass
+@dataclass(eq=False)
 class Request:
     """A prompt and its reply in the making. Only the thread that decodes it touches it, `stream` apart."""
 
@@ -109,6 +109,11 @@ class Request:
     def n_prompt_left(self) -> int:
         """Prompt tokens still to be computed."""
         return len(self.prompt_ids) - self.n_cached
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has taken longer than any reply may."""
+        return time.perf_counter() - self.started > MAX_SECONDS
 
     @property
     def is_over(self) -> bool:
@@ -137,7 +142,7 @@ class Request:
             self.finish("stop", text)
         elif len(self.output_ids) >= self.max_new_tokens:
             self.finish("length", text)
-        elif now - self.started > MAX_SECONDS:
+        elif self.is_late:
             self.finish("time", text)
         elif text or self._logprobs:
             self._send(text)
@@ -187,7 +192,7 @@ def new_request(
         adapter=adapter,
         stream=Stream(seed, wake),
         sampler=Sampler(sampling, prompt_ids, seed),
-        text=TextStream(vocabulary.tokenizer, sampling.stop),
+        text=TextStream(vocabulary.tokenizer, sampling.stop, before=prompt_ids),
         vocabulary=vocabulary,
         max_new_tokens=min(sampling.max_new_tokens, room),
     )

@@ -1,20 +1,23 @@
 """The Jinja sandbox that chat templates run in; started as a program, it tries a template out.
 
 A chat template is a program from wherever the model came from. It may reach for Python's internals, never end,
-or fill the memory, so it is first run in a child process with little time and memory, and later under a deadline.
+or fill the memory, so it is first run in a child process with little time and memory. It may also know that it is
+tried out and behave; so later, too, it runs under a deadline, and all that grows text is counted before it grows.
 Imports nothing but Jinja: the child has to be there in a tenth of a second.
 """
 
+import inspect
 import json
 import math
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
+from itertools import chain
 from typing import Any
 
 import jinja2
@@ -22,11 +25,21 @@ from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+from jinja2.visitor import NodeTransformer
 
 MAX_SECONDS = 1.0  # of processor time, for one rendering
 MAX_EXTRA_CHARS = 1_000_000  # beyond four times what went in
+MAX_BUILT = 32  # times that much may be built on the way: every "+" makes a text of its own
 MAX_CHILD_BYTES = 512 * 2**20
 MAX_REPEAT = 100_000
+MAX_INTEGER_BITS = 40_000
+_ITEM_CHARS = 16  # what an entry of a list counts as
+# Filters that hand values on and make no text of them.
+_HANDING_ON = frozenset(
+    "length count first last default d map select reject selectattr rejectattr items attr list sort reverse unique "
+    "groupby dictsort min max random".split()
+)
 _PROBE_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
 
@@ -44,16 +57,90 @@ PROVOKED = (
 )
 
 
-class _Clock(threading.local):
+class _Meter(threading.local):
     deadline = math.inf
+    largest = MAX_EXTRA_CHARS  # characters in one value
+    left = MAX_BUILT * MAX_EXTRA_CHARS  # and in all that are still to be built
 
 
-_clock = _Clock()
+_meter = _Meter()
+
+
+def _set_meter(deadline: float = math.inf, largest: int = MAX_EXTRA_CHARS) -> None:
+    _meter.deadline, _meter.largest, _meter.left = deadline, largest, MAX_BUILT * largest
 
 
 def _tick() -> None:
-    if time.thread_time() > _clock.deadline:
+    if time.thread_time() > _meter.deadline:
         raise LimitExceeded(f"it runs for more than {MAX_SECONDS:g} s")
+
+
+def _charge(n_chars: int) -> None:
+    """Count characters that are about to be built."""
+    _meter.left -= n_chars
+    if n_chars > _meter.largest or _meter.left < 0:
+        raise LimitExceeded(f"it builds texts of more than {_meter.largest:,} characters")
+
+
+def _built(value: Any) -> Any:
+    """Count a value that was no larger than its parts."""
+    if isinstance(value, (str, bytes)):
+        _charge(len(value))
+    elif isinstance(value, (list, tuple, dict)):
+        _charge(_ITEM_CHARS * len(value))
+    return value
+
+
+def _weight(value: Any, indent: int = 0) -> int:
+    """Characters of the value as text, with parts that occur twice counted twice; stops when it is too many."""
+    total, waiting = 0, [(value, 1)]
+    while waiting and total <= _meter.largest:
+        part, depth = waiting.pop()
+        part = getattr(part, "_Namespace__attrs", part) if isinstance(part, Namespace) else part
+        if isinstance(part, (str, bytes)):
+            total += len(part)
+        elif isinstance(part, int):
+            total += part.bit_length() // 3 + 1
+        elif isinstance(part, (list, tuple, dict, ItemsView, ValuesView)):
+            total += len(part) * (4 + indent * depth)
+            inside = chain(part, part.values()) if isinstance(part, dict) else part
+            waiting.extend((item, depth + 1) for item in inside)
+        else:
+            total += _ITEM_CHARS
+    return total
+
+
+def _weighed(value: Any) -> Any:
+    _charge(_weight(value))
+    return value
+
+
+def _growth(name: str, value: Any, args: Sequence[Any]) -> int:
+    """At most so many characters come out of this filter, operator or method of texts."""
+    numbers = sum(abs(arg) for arg in args if isinstance(arg, int))
+    texts = [str(arg) for arg in args if isinstance(arg, (str, bytes))]
+    size = _weight([value, *args], numbers + sum(map(len, texts)) if name in ("tojson", "pprint") else 0)
+    if size > _meter.largest or name in ("tojson", "pprint", "round"):
+        return max(size, numbers)
+    if name in ("translate", "to_bytes", "urlize"):
+        raise LimitExceeded(f"it uses {name}, whose result can be of any length")
+    if name == "replace" and len(args) > 1:
+        return size + str(value).count(str(args[0])) * len(str(args[1]))
+    if name == "join" and args and not isinstance(args[0], (str, bytes)):  # the method: the list is the argument
+        return size + len(value) * len(list(args[0] or ()))
+    if name == "join":
+        return size + len(value) * sum(map(len, texts))
+    if name == "indent":
+        return size + (str(value).count("\n") + 1) * (numbers + sum(map(len, texts)))
+    if name in ("wordwrap", "expandtabs"):
+        return size * (8 + sum(map(len, texts)) + (numbers if name == "expandtabs" else 0))
+    if name in ("format", "format_map", "%"):
+        layout = str(value)
+        if re.search(r"%[^a-zA-Z%]*\*" if name != "format_map" and "%" in layout else r"\{[^{}]*:[^{}]*\{", layout):
+            raise LimitExceeded("it takes the width of a text from a variable")
+        fields = 1 + layout.count("%") + layout.count("{")
+        return size * fields + sum(int(digits[:12]) for digits in re.findall(r"\d+", layout))
+    return size + numbers
 
 
 class _Generation(Extension):

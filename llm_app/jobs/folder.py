@@ -19,6 +19,7 @@ from llm_app.errors import UserError
 
 ID = re.compile(r"[a-z0-9]{12}")
 SYNC_SECONDS = 1.0  # what a power cut may lose; a kill loses nothing that was written
+BLOCK = 1 << 16  # read at a time, from the end, to find the last whole line
 Spec = Mapping[str, Any]
 
 
@@ -121,17 +122,17 @@ class RunFolder:
 
     def _cut(self) -> None:
         assert self._file is not None
-        size = os.fstat(self._file).st_size
-        # A torn line is short; search backwards in growing steps.
-        step = 1 << 16
-        while step < 2 * size + 2:
-            start = max(0, size - step)
-            end = os.pread(self._file, size - start, start).rfind(b"\n")
-            if end >= 0 or start == 0:
-                if start + end + 1 < size:
-                    os.ftruncate(self._file, start + end + 1)
-                return
-            step *= 2
+        end = os.fstat(self._file).st_size
+        keep = start = end
+        while start > 0:
+            start = max(0, keep - BLOCK)
+            newline = os.pread(self._file, keep - start, start).rfind(b"\n")
+            if newline >= 0:
+                keep = start + newline + 1
+                break
+            keep = start
+        if keep < end:
+            os.ftruncate(self._file, keep)
 
     def _close(self) -> None:
         if self._file is not None:

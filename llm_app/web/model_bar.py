@@ -49,9 +49,9 @@ def build_model_bar(page: gr.Blocks, services: Services) -> None:
         unload = gr.Button(text.label("unload"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="unload")
         memory = html("", elem_id="memory")
         html(views.SWITCHES, elem_classes="switches-box")
-    strip = Strip(
-        memory, html("", elem_id="model-status"), html("", elem_id="fit"), gr.Timer(WATCH_SECONDS), load, cancel, unload
-    )
+    with gr.Row(elem_classes="status", equal_height=False):
+        status, fit_line = html("", elem_id="model-status"), html("", elem_id="fit")
+    strip = Strip(memory, status, fit_line, gr.Timer(WATCH_SECONDS), load, cancel, unload)
     handlers = StripHandlers(services, strip)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     outputs = [strip.memory, strip.status, strip.fit, strip.timer, strip.load, strip.cancel, strip.unload]

@@ -19,6 +19,7 @@ from llm_app.web.text import ERRORS_ZH, both, filled, inert, pair
 
 GIGA = 10**9
 SEPARATOR = " · "
+NOTE_TITLE = "Speed, time to the first token, length, seed · 速度、首个词元的等待时间、长度、随机种子"
 
 # The names of the languages are written in themselves.
 SWITCHES = (
@@ -58,7 +59,7 @@ def chat_messages(turns: Sequence[Turn]) -> list[ShownMessage]:
 def _shown(turn: Turn) -> ShownMessage:
     parts: list[Any] = [TextMessage(text=without_markup(turn.content))]
     if turn.note != ("", ""):
-        parts.append(TextMessage(text=f'<small class="note">{pair(turn.note)}</small>'))
+        parts.append(TextMessage(text=f'<small class="note" title="{NOTE_TITLE}">{pair(turn.note)}</small>'))
     return ShownMessage(role=turn.role, content=parts)
 
 

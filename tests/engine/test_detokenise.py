@@ -69,3 +69,15 @@ def test_token_bytes_put_together_are_the_bytes_of_the_text(text: str) -> None:
     data = TokenBytes(TOKENIZER)
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     assert b"".join(data(token) for token in ids).decode() == text
+
+
+def test_a_continuation_keeps_its_leading_space_under_a_sentencepiece_decoder() -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {"<unk>": 0, "\u2581Once": 1, "\u2581upon": 2, "\u2581a": 3, "\u2581time": 4}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    stream = TextStream(PreTrainedTokenizerFast(tokenizer_object=tokenizer), before=[1, 2, 3])
+    assert stream.push([4]) + stream.finish() == " time"

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import psutil
@@ -189,3 +190,38 @@ def test_switching_models_many_times_under_load_mixes_nothing(
             streams = [host.stream([5, 6], GREEDY) for _ in range(4)]
             assert all(ids_of(stream) == want[str(folder)] for stream in streams)
         wait_until_idle(host)
+
+
+def test_a_model_whose_adapter_does_not_fit_it_takes_nobodys_place(
+    tiny_llama: Path, tiny_gpt2: Path, tiny_adapter: Path, settings: Settings
+) -> None:
+    with running(tiny_llama, settings) as host:
+        before, n_threads = ids_of(host.stream([5, 6], GREEDY)), threading.active_count()
+        with pytest.raises(ModelRejected):
+            drain(host, tiny_gpt2, adapter=str(tiny_adapter))
+        assert host.loaded.entry.path == tiny_llama
+        assert threading.active_count() == n_threads
+        assert ids_of(host.stream([5, 6], GREEDY)) == before
+
+
+def test_the_present_model_is_out_of_memory_before_one_that_needs_its_place_is_read(
+    tiny_llama: Path, tiny_gpt2: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tiny_llama, settings) as host:
+        list(host.stream([5, 6], GREEDY))
+        old, n_bytes = weakref.ref(host.loaded.model), host.loaded.n_bytes
+        monkeypatch.setattr(fit, "estimate", lambda entry, config: fit.Fit(n_bytes, 1, None))
+        for progress in host.load(ModelConfig(str(tiny_gpt2), precision="fp32")):
+            if progress.phase == "reading":
+                assert old() is None
+        assert ids_of(host.stream([5, 6], GREEDY))
+
+
+def test_unloading_during_a_load_is_refused_with_what_to_do(tiny_llama: Path, settings: Settings) -> None:
+    host = Host(settings)
+    loading = host.load(ModelConfig(str(tiny_llama), precision="fp32"))
+    next(loading)
+    with pytest.raises(ModelBusy, match="Cancel"):
+        host.unload()
+    loading.close()
+    host.unload()
