@@ -43,9 +43,7 @@ def main() -> None:
     ).eval()
     short = [ids_of(host, text) for text in short_prompts()]
     long = ids_of(host, long_prompt())
-    print(
-        f"# {torch.get_num_threads()} threads, torch {torch.__version__}, ours {args.precision}, {len(long)}-token prompt"
-    )
+    print(f"# {torch.get_num_threads()} threads, torch {torch.__version__}, {args.precision}, {len(long)}-token prompt")
     cases: list[tuple[str, Callable[[], float], Callable[[], float]]] = [
         ("one stream, tokens/s", lambda: ours(host, short[:1]), lambda: generate(theirs, short[0])),
         ("32 streams, tokens/s in total", lambda: ours(host, short), lambda: generate(theirs, short[0])),

@@ -1,4 +1,4 @@
-"""The command line: chat, serve, models. Others script against it, so names, streams and exit codes are a contract.
+"""The command line: chat, benchmark, serve, models. Others script against it, so names, streams and exit codes are a contract.
 
 Exit codes: 0 done, 1 failure of this program or machine, 2 the caller can mend it, 130 Ctrl+C.
 Nothing heavy is imported before a command needs it: `--help` answers at once.
@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from llm_app import __version__
+from llm_app import __version__, benchmark_cli
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings, quiet_environment
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    about = "Chat with a language model, serve it, list the models."
+    about = "Chat with a language model, measure it, serve it, list the models."
     parser = _Parser(prog="llm_app", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"proofbench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -42,6 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--verbose", action="store_true", help="Speed, tokens and seed on stderr; where it failed.")
     add_flags(chat, ModelConfig, "model")
     add_flags(chat, SamplingConfig, "sampling")
+
+    benchmark_cli.add_parser(commands)
 
     serve = commands.add_parser("serve", help="Start the page and the API on one port.", allow_abbrev=False)
     serve.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
@@ -118,4 +120,4 @@ def _models(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"chat": _chat, "serve": _serve, "models": _models}
+_COMMANDS = {"chat": _chat, "benchmark": benchmark_cli.run, "serve": _serve, "models": _models}

@@ -181,7 +181,7 @@ class ModelConfig:
         choices=PRECISIONS,
         label=("Precision", "精度"),
         help=(
-            "auto: gguf for a .gguf file, else bf16; int8, nf4, fp4 through bitsandbytes; gguf keeps the file's blocks.",
+            "auto: gguf for .gguf files, else bf16; int8, nf4, fp4 by bitsandbytes; gguf keeps the file's blocks.",
             "auto：.gguf 文件保持打包，其他用 bf16；int8、nf4、fp4 由 bitsandbytes 提供；gguf 保留文件中的量化块。",
         ),
     )

@@ -35,9 +35,10 @@ ARROWS = {
     "web": USES,
     "api": USES,
     "terminal": USES,
+    "benchmark_cli": USES | {"flags"},
     "http_server": set(),
     "serve": WORDS | {"engine", "services", "web", "api", "http_server"},
-    "cli": USES | {"flags", "logs", "terminal", "serve"},
+    "cli": USES | {"flags", "logs", "terminal", "benchmark_cli", "serve"},
     "__main__": {"cli"},
     "app": {"cli"},
 }

@@ -1,10 +1,12 @@
 """Task definitions of lm-evaluation-harness by name, without reading all fourteen thousand of them as YAML."""
 
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import datasets
 import lm_eval.tasks
 from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry, TaskIndex
@@ -37,15 +39,30 @@ class _LocalFactory(TaskFactory):
 
 
 def local(config: dict[str, Any], data: Path | None) -> dict[str, Any]:
-    """A task's configuration with its data set looked up under a folder laid out like the hub.
-
-    The path is absolute: `datasets` may serve another folder's cached rows for an equal relative path.
-    """
+    """A task's configuration with its data set looked up under a folder laid out like the hub."""
     path = config.get("dataset_path")
     if data is None or not isinstance(path, str) or not (data / path).is_dir():
         return config
-    metadata = {**(config.get("metadata") or {}), "hub_path": path}
-    return config | {"dataset_path": str((data / path).absolute()), "metadata": metadata}
+    folder = (data / path).absolute()
+    # By itself `datasets` keeps the rows of a folder under the folder's last name, and serves them for any other
+    # folder of that name, or for this one after its files have changed.
+    options = config.get("dataset_kwargs")
+    cached = Path(datasets.config.HF_DATASETS_CACHE) / "folders" / _digest(folder)
+    metadata = {**(config.get("metadata") or {}), "hub": {"dataset_path": path, "dataset_kwargs": options}}
+    return config | {
+        "dataset_path": str(folder),
+        "dataset_kwargs": {**(options or {}), "cache_dir": str(cached)},
+        "metadata": metadata,
+    }
+
+
+def _digest(folder: Path) -> str:
+    """Changes with the place, the names, the sizes and the times of all files."""
+    lines = [str(folder)]
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        status = path.stat()
+        lines.append(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def entries(names: list[str]) -> dict[str, Entry]:

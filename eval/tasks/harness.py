@@ -76,8 +76,10 @@ class HarnessTask:
         """The task's definition, without what is of this machine only."""
         config = dict(self.harness.dump_config())
         metadata = dict(config.get("metadata") or {})
-        if "hub_path" in metadata:
-            config["dataset_path"] = metadata.pop("hub_path")
+        for key, value in metadata.pop("hub", {}).items():
+            config.pop(key, None)
+            if value is not None:
+                config[key] = value
         source = metadata.pop("config_source", None)
         if source and "lm_eval" in Path(source).parts:
             parts = Path(source).parts
@@ -236,6 +238,8 @@ def load_tasks(asked: Sequence[str], options: TaskOptions, *, data: Path | None,
 def _load(manager: LocalTasks, name: str, data: Path | None) -> Any:
     try:
         return manager.load(local(OWN[name](), data) if name in OWN else name)
+    except IndexError as error:
+        raise EvaluationError(f"The data set of {name} has no samples.") from error
     except KeyError as error:
         raise EvaluationError(f"The data set of {name} has no part {error}; the task needs it.") from error
     except (FileNotFoundError, ConnectionError, ValueError) as error:

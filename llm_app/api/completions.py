@@ -21,7 +21,8 @@ from llm_app.engine.loading import LoadedModel
 from llm_app.errors import ContextLengthExceeded, UserError
 from llm_app.messages import Delta, TokenLogprob, Usage
 
-MAX_LOGPROBS = 1_000_000  # alternatives in one answer, about 40 MB of JSON
+# Alternatives in one answer, about 6 MB of JSON; far more of them are so many objects that clearing them up stalls all.
+MAX_LOGPROBS = 250_000
 
 
 @dataclass(frozen=True)

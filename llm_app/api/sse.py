@@ -72,7 +72,9 @@ class EventStream(Response):
         self, send: Send, first: tuple[int, Delta], pieces: AsyncGenerator[tuple[int, Delta], None]
     ) -> None:
         # A repeated prompt with its log-probabilities is megabytes: not to be written where all requests wait.
-        await _send(send, await self._work.prepare(self._opening))
+        opening = await self._work.prepare(self._opening)
+        if opening:
+            await _send(send, opening)
         await self._send_chunks(send, self._chunks.of(*first))
         async for index, delta in pieces:
             await self._send_chunks(send, self._chunks.of(index, delta))

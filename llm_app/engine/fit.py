@@ -1,8 +1,10 @@
 """Will it fit in memory? Answered from headers alone, before anything is loaded."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from llm_app.config import ModelConfig
 from llm_app.engine import packed, weights
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.gguf_file import GgufFile
+from llm_app.engine.gguf_model import check_architecture
 from llm_app.engine.loading import choose_device, choose_precision
 from llm_app.errors import DoesNotFit
 from llm_app.options import Text
@@ -73,9 +76,18 @@ def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
     return Fit(needed, free, smaller[1], smaller[0])
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that a model could still have on this device."""
-    return int(torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available)
+def free_bytes(device: torch.device, *, groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Memory that a model could still have on this device, within the limit of the container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    free = [psutil.virtual_memory().available]
+    # The two versions of Linux's control groups.
+    for limit, used in (
+        ("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
+            free.append(max(int((groups / limit).read_text()) - int((groups / used).read_text()), 0))
+    return int(min(free))
 
 
 def require(fit: Fit) -> None:
@@ -105,6 +117,7 @@ def _read(entry: ModelEntry) -> tuple[list[_Matrix], int, bool]:
     """The tensors, the bytes of the smallest useful cache, and whether the output layer is the embedding."""
     if entry.path.suffix == ".gguf":
         file = GgufFile(entry.path)
+        check_architecture(file)
         matrices = [_matrix(info.name, info.shape, info.type.name) for info in file.tensors.values()]
         return matrices, _gguf_cache_bytes(file), "output.weight" not in file.tensors
     checked = weights.check_folder(entry.path)

@@ -1,5 +1,6 @@
 """A transformers model, its configuration and its tokenizer out of a GGUF file."""
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -31,15 +32,69 @@ SUPPORTED = tuple(sorted({*OWN, *GGUF_CONFIG_MAPPING, *GGUF_CONFIG_ARCHS} - set(
 _MODEL_TYPES = {"gemma3": "gemma3_text"}
 _TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")  # Conv1D of gpt2
 _SPECIAL_TOKENS = (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
+_LAYER = re.compile(r"blk\.(\d+)\.")
+_NUMBERS = (
+    "block_count", "context_length", "embedding_length", "attention.head_count", "attention.head_count_kv",
+)
+_FRACTIONS = ("epsilon", "freq_base", "factor", "scale", "softcapping", "norm", "theta")
 _ROPE_FACTORS = "rope_freqs.weight"
 
 
 def check_architecture(file: GgufFile) -> None:
-    """Raises: ModelRejected naming the architecture and the supported ones."""
+    """Look at everything in the header that the model will be made from.
+
+    Raises: ModelRejected naming the architecture and the supported ones, or the key at fault.
+    """
     if file.architecture.replace("-", "_") not in SUPPORTED and file.architecture not in ("qwen2moe", "qwen3moe"):
         raise ModelRejected(
             f"Architecture {file.architecture[:80]} is not supported for GGUF; supported: {', '.join(SUPPORTED)}."
         )
+    for key, value in file.metadata.items():
+        wanted = _wanted(key, file.architecture)
+        if wanted is not None and not _is(wanted, value):
+            raise ModelRejected(f"{key} of {file.path.name} is not {wanted}.")
+    n_claimed = _single(file.metadata.get(f"{file.architecture}.block_count", 0), "block_count")
+    n_found = len({match[1] for name in file.tensors if (match := _LAYER.match(name))})
+    if n_claimed > n_found:  # before anything is made for layers that are not there
+        raise ModelRejected(f"{file.path.name} claims {n_claimed:,} layers and has tensors of {n_found:,}.")
+
+
+def _wanted(key: str, architecture: str) -> str | None:
+    """What the value of this key has to be, where anything depends on it."""
+    if key.startswith("tokenizer."):
+        leaf = key.rpartition(".")[2]
+        if leaf.endswith("_token_id"):
+            return "a token's number"
+        kinds = {
+            "model": "text", "pre": "text", "chat_template": "text", "tokens": "a list of texts",
+            "merges": "a list of texts", "scores": "a list of numbers", "token_type": "a list of numbers",
+        }
+        return kinds.get(leaf, "true or false" if leaf.startswith("add_") else None)
+    name = key.removeprefix(f"{architecture}.")
+    if name == key:
+        return None
+    if name == "rope.scaling.type":
+        return "text"
+    if name in _NUMBERS or name in ("attention.key_length", "rope.scaling.original_context_length"):
+        return "a whole number"
+    is_ours = architecture in OWN and GGUF_CONFIG_MAPPING.get(architecture, GGUF_CONFIG_MAPPING["gemma2"]).get(name)
+    if not is_ours and name != "rope.scaling.factor":
+        return None
+    return "a number" if any(part in name for part in _FRACTIONS) else "a whole number"
+
+
+def _is(wanted: str, value: Any) -> bool:
+    if wanted == "a list of texts":
+        return isinstance(value, list)
+    if wanted == "a list of numbers":
+        return isinstance(value, np.ndarray)
+    if wanted == "text":
+        return isinstance(value, str)
+    if wanted == "true or false" or isinstance(value, bool):
+        return isinstance(value, bool)
+    if isinstance(value, np.ndarray) and wanted != "a token's number":  # one number for each layer
+        return value.dtype.kind in ("iuf" if wanted == "a number" else "iu")
+    return isinstance(value, int) or (wanted == "a number" and isinstance(value, float))
 
 
 def config_of(file: GgufFile) -> PretrainedConfig:
@@ -59,17 +114,18 @@ def config_of(file: GgufFile) -> PretrainedConfig:
         fields[f"{ours}_token_id"] = file.metadata.get(f"tokenizer.ggml.{theirs}_token_id")
     head_size = file.metadata.get(f"{architecture}.attention.key_length")
     if head_size is not None:
-        fields["head_dim"] = head_size
+        fields["head_dim"] = _single(head_size, f"{architecture}.attention.key_length")
     if architecture == "gpt2":
         fields["n_positions"] = fields.pop("n_ctx", 1024)
         fields["n_inner"] = fields.pop("feed_forward_length", None)
     if architecture == "llama":
         fields["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
-    _add_rope_scaling(fields, file)
     try:
-        return CONFIG_MAPPING[_MODEL_TYPES.get(architecture, architecture)](**fields)
-    except (TypeError, ValueError, KeyError) as error:
+        config = CONFIG_MAPPING[_MODEL_TYPES.get(architecture, architecture)](**fields)
+    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
         raise ModelRejected(f"The metadata of {file.path.name} does not describe a model: {error}.") from error
+    _add_rope_scaling(config, file)
+    return config
 
 
 def _single(value: Any, key: str) -> Any:
@@ -81,18 +137,20 @@ def _single(value: Any, key: str) -> Any:
     return value
 
 
-def _add_rope_scaling(fields: dict[str, Any], file: GgufFile) -> None:
+def _add_rope_scaling(config: PretrainedConfig, file: GgufFile) -> None:
     prefix = f"{file.architecture}.rope.scaling."
     kind, factor = file.metadata.get(prefix + "type"), file.metadata.get(prefix + "factor")
-    if kind in (None, "none") or factor is None:
+    if kind in (None, "none") or factor is None or getattr(config, "rope_parameters", None) is None:
         return
     if kind not in ("linear", "yarn"):
         raise ModelRejected(f"Rope scaling {str(kind)[:40]} is not supported for GGUF; supported: linear, yarn.")
-    scaling = {"rope_type": kind, "factor": float(factor), "rope_theta": fields.get("rope_theta", 10_000.0)}
+    # Gemma 3 has parameters for each kind of layer; only the layers with full attention are scaled.
+    parameters = config.rope_parameters.get("full_attention", config.rope_parameters)
+    parameters.update(rope_type=kind, factor=float(_single(factor, prefix + "factor")))
     original = file.metadata.get(prefix + "original_context_length")
     if original is not None and kind == "yarn":
-        scaling["original_max_position_embeddings"] = original
-    fields["rope_parameters"] = scaling
+        parameters["original_max_position_embeddings"] = _single(original, prefix + "original_context_length")
+    config.standardize_rope_params()
 
 
 def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerBase:

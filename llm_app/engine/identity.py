@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from llm_app.config import Settings
+
+# What says where a model lies and who wrote its files, not how it computes.
+_NO_PART = ("_name_or_path", "name_or_path", "transformers_version", "architectures", "gguf_file")
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Identity:
     quantization: str
     tokenizer: str
     template: str
+    config: str = ""
 
     def digest(self) -> str:
         """One SHA-256 over all parts."""
@@ -71,3 +75,10 @@ def digest_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     if backend is not None:
         return digest_text(backend.to_str())
     return digest_text(json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=False))
+
+
+def digest_config(model: PreTrainedModel) -> str:
+    """SHA-256 of the configuration in effect and of the tokens that end a reply."""
+    config = {name: value for name, value in model.config.to_dict().items() if name not in _NO_PART}
+    ends = model.generation_config.eos_token_id if model.generation_config else None
+    return digest_text(json.dumps([config, ends], sort_keys=True, default=str))

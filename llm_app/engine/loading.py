@@ -19,7 +19,7 @@ from llm_app.engine.adapters import Adapters
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.detokenise import TokenBytes
 from llm_app.engine.forward import batches_correctly
-from llm_app.engine.identity import Identity, digest_files, digest_tokenizer
+from llm_app.engine.identity import Identity, digest_config, digest_files, digest_tokenizer
 from llm_app.engine.packed import can_prepack, weight_bytes
 from llm_app.engine.placing import QUANTISED, is_quantised
 from llm_app.engine.template import ChatTemplate
@@ -173,6 +173,7 @@ def _load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Lo
         Identity(
             weights=digest_files(source.files, settings), adapter="", quantization=precision,
             tokenizer=digest_tokenizer(tokenizer), template=template.digest if template else "",
+            config=digest_config(model),
         ),
         n_context, device, model.dtype, weight_bytes(model), (*notes, *made_notes, *context_note), is_batchable,
     )

@@ -3,21 +3,18 @@
 A chat template is a program from wherever the model came from. It may reach for Python's internals, never end,
 or fill the memory, so it is first run in a child process with little time and memory. It may also know that it is
 tried out and behave; so later, too, it runs under a deadline, and all that grows text is counted before it grows.
-Imports nothing but Jinja: the child has to be there in a tenth of a second.
+Imports nothing but Jinja and the meter: the child has to be there in a tenth of a second.
 """
 
 import inspect
 import json
-import math
 import re
 import sys
-import threading
 import time
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache, wraps
-from itertools import chain
 from typing import Any
 
 import jinja2
@@ -25,21 +22,19 @@ from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-MAX_SECONDS = 1.0  # of processor time, for one rendering
-MAX_EXTRA_CHARS = 1_000_000  # beyond four times what went in
-MAX_BUILT = 32  # times that much may be built on the way: every "+" makes a text of its own
+from llm_app.engine import meter
+from llm_app.engine.meter import MAX_EXTRA_CHARS, MAX_SECONDS, LimitExceeded
+
 MAX_CHILD_BYTES = 512 * 2**20
 MAX_REPEAT = 100_000
 MAX_INTEGER_BITS = 40_000
-_ITEM_CHARS = 16  # what an entry of a list counts as
 # Filters that hand values on and make no text of them.
-_HANDING_ON = frozenset(
-    "length count first last default d map select reject selectattr rejectattr items attr list sort reverse unique "
-    "groupby dictsort min max random".split()
-)
+_HANDING_ON = frozenset((
+    "length", "count", "first", "last", "default", "d", "map", "select", "reject", "selectattr", "rejectattr", "items",
+    "attr", "list", "sort", "reverse", "unique", "groupby", "dictsort", "min", "max", "random",
+))
 _PROBE_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
 
@@ -47,100 +42,10 @@ class TemplateRefusal(jinja2.TemplateError):
     """The template itself says no to a conversation, through raise_exception."""
 
 
-class LimitExceeded(jinja2.TemplateError):
-    """The template takes more time or memory than any chat template needs."""
-
-
 # What a faulty template provokes in Jinja, besides Jinja's own errors.
 PROVOKED = (
     jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
 )
-
-
-class _Meter(threading.local):
-    deadline = math.inf
-    largest = MAX_EXTRA_CHARS  # characters in one value
-    left = MAX_BUILT * MAX_EXTRA_CHARS  # and in all that are still to be built
-
-
-_meter = _Meter()
-
-
-def _set_meter(deadline: float = math.inf, largest: int = MAX_EXTRA_CHARS) -> None:
-    _meter.deadline, _meter.largest, _meter.left = deadline, largest, MAX_BUILT * largest
-
-
-def _tick() -> None:
-    if time.thread_time() > _meter.deadline:
-        raise LimitExceeded(f"it runs for more than {MAX_SECONDS:g} s")
-
-
-def _charge(n_chars: int) -> None:
-    """Count characters that are about to be built."""
-    _meter.left -= n_chars
-    if n_chars > _meter.largest or _meter.left < 0:
-        raise LimitExceeded(f"it builds texts of more than {_meter.largest:,} characters")
-
-
-def _built(value: Any) -> Any:
-    """Count a value that was no larger than its parts."""
-    if isinstance(value, (str, bytes)):
-        _charge(len(value))
-    elif isinstance(value, (list, tuple, dict)):
-        _charge(_ITEM_CHARS * len(value))
-    return value
-
-
-def _weight(value: Any, indent: int = 0) -> int:
-    """Characters of the value as text, with parts that occur twice counted twice; stops when it is too many."""
-    total, waiting = 0, [(value, 1)]
-    while waiting and total <= _meter.largest:
-        part, depth = waiting.pop()
-        part = getattr(part, "_Namespace__attrs", part) if isinstance(part, Namespace) else part
-        if isinstance(part, (str, bytes)):
-            total += len(part)
-        elif isinstance(part, int):
-            total += part.bit_length() // 3 + 1
-        elif isinstance(part, (list, tuple, dict, ItemsView, ValuesView)):
-            total += len(part) * (4 + indent * depth)
-            inside = chain(part, part.values()) if isinstance(part, dict) else part
-            waiting.extend((item, depth + 1) for item in inside)
-        else:
-            total += _ITEM_CHARS
-    return total
-
-
-def _weighed(value: Any) -> Any:
-    _charge(_weight(value))
-    return value
-
-
-def _growth(name: str, value: Any, args: Sequence[Any]) -> int:
-    """At most so many characters come out of this filter, operator or method of texts."""
-    numbers = sum(abs(arg) for arg in args if isinstance(arg, int))
-    texts = [str(arg) for arg in args if isinstance(arg, (str, bytes))]
-    size = _weight([value, *args], numbers + sum(map(len, texts)) if name in ("tojson", "pprint") else 0)
-    if size > _meter.largest or name in ("tojson", "pprint", "round"):
-        return max(size, numbers)
-    if name in ("translate", "to_bytes", "urlize"):
-        raise LimitExceeded(f"it uses {name}, whose result can be of any length")
-    if name == "replace" and len(args) > 1:
-        return size + str(value).count(str(args[0])) * len(str(args[1]))
-    if name == "join" and args and not isinstance(args[0], (str, bytes)):  # the method: the list is the argument
-        return size + len(value) * len(list(args[0] or ()))
-    if name == "join":
-        return size + len(value) * sum(map(len, texts))
-    if name == "indent":
-        return size + (str(value).count("\n") + 1) * (numbers + sum(map(len, texts)))
-    if name in ("wordwrap", "expandtabs"):
-        return size * (8 + sum(map(len, texts)) + (numbers if name == "expandtabs" else 0))
-    if name in ("format", "format_map", "%"):
-        layout = str(value)
-        if re.search(r"%[^a-zA-Z%]*\*" if name != "format_map" and "%" in layout else r"\{[^{}]*:[^{}]*\{", layout):
-            raise LimitExceeded("it takes the width of a text from a variable")
-        fields = 1 + layout.count("%") + layout.count("{")
-        return size * fields + sum(int(digits[:12]) for digits in re.findall(r"\d+", layout))
-    return size + numbers
 
 
 class _Generation(Extension):
@@ -153,28 +58,85 @@ class _Generation(Extension):
         return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, plus a deadline that every loop and macro looks at, and a bound on repetition."""
+class _Counting(NodeTransformer):
+    """Puts the meter around what Jinja compiles without asking the environment: "~", slices and plain text."""
 
-    intercepted_binops = frozenset(("*", "**"))
-    tick = staticmethod(_tick)
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        node.nodes = [_call("weighed", part) for part in node.nodes]
+        return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        return _call("built", node) if isinstance(node.arg, nodes.Slice) else node
+
+    def visit_Output(self, node: nodes.Output) -> list[nodes.Node]:
+        self.generic_visit(node)
+        n_chars = sum(len(part.data) for part in node.nodes if isinstance(part, nodes.TemplateData))
+        return [nodes.ExprStmt(_call("charge", nodes.Const(n_chars)), lineno=node.lineno), node]
+
+
+def _call(name: str, *args: nodes.Expr) -> nodes.Call:
+    return nodes.Call(nodes.EnvironmentAttribute(name), list(args), [], None, None)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, plus a deadline that every loop and macro looks at, and a count of all text that is built."""
+
+    intercepted_binops = frozenset(("+", "*", "**", "%"))
+    tick, charge = staticmethod(meter.tick), staticmethod(meter.charge)
+    weighed, built = staticmethod(meter.weighed), staticmethod(meter.built)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         template = super()._parse(source, name, filename)
         _refuse_internals(template)
         for node in template.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
-            look = nodes.Call(nodes.EnvironmentAttribute("tick"), [], [], None, None)
-            node.body.insert(0, nodes.ExprStmt(look, lineno=node.lineno))  # type: ignore[attr-defined]
+            node.body.insert(0, nodes.ExprStmt(_call("tick"), lineno=node.lineno))  # type: ignore[attr-defined]
+        _Counting().visit(template)
+        template.set_environment(self)
         return template
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        sizes = [len(part) if isinstance(part, (str, list, tuple)) else part for part in (left, right)]
+        has_text = isinstance(left, (str, bytes, list, tuple)) or isinstance(right, (str, bytes, list, tuple))
+        sizes = [len(part) if isinstance(part, (str, bytes, list, tuple)) else part for part in (left, right)]
         if operator == "**":
             if not all(isinstance(size, (int, float)) and abs(size) <= 1000 for size in sizes):
                 raise LimitExceeded("it computes a power with large numbers")
-        elif any(isinstance(part, (str, list, tuple)) for part in (left, right)) and sizes[0] * sizes[1] > MAX_REPEAT:
+        elif operator == "*" and has_text and sizes[0] * sizes[1] > MAX_REPEAT:
             raise LimitExceeded(f"it repeats a text or list to more than {MAX_REPEAT:,} items")
-        return super().call_binop(context, operator, left, right)
+        elif operator == "*" and sum(size.bit_length() for size in sizes if isinstance(size, int)) > MAX_INTEGER_BITS:
+            raise LimitExceeded("it computes with large numbers")
+        elif operator == "%" and isinstance(left, (str, bytes)):
+            meter.charge(meter.growth("%", left, right if isinstance(right, tuple) else (right,)))
+        elif operator == "+" and has_text:
+            meter.charge(sum(size for size in sizes if isinstance(size, int)))
+        result = super().call_binop(context, operator, left, right)
+        return result if operator == "+" and isinstance(result, str) else meter.built(result)
+
+    def call(self, context: Any, obj: Any, /, *args: Any, **options: Any) -> Any:
+        owner = getattr(getattr(obj, "__wrapped__", obj), "__self__", None)
+        if isinstance(owner, (str, bytes, int)):
+            args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
+            meter.charge(meter.growth(obj.__name__, owner, [*args, *options.values()]))
+        return meter.built(super().call(context, obj, *args, **options))
+
+
+def _counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, with a look at what it is given before it runs."""
+    n_own = int(hasattr(function, "jinja_pass_arg"))  # the context or environment comes first
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def counted(*args: Any, **options: Any) -> Any:
+        if name not in _HANDING_ON:
+            args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
+            # In the order of the parameters, whether they are given by name or not.
+            value, *given = list(signature.bind(*args, **options).arguments.values())[n_own:]
+            given = [part for arg in given for part in (arg if isinstance(arg, tuple) else [arg])]
+            meter.charge(meter.growth(name, value, given))
+        return meter.built(function(*args, **options))
+
+    return counted
 
 
 def _refuse_internals(template: nodes.Template) -> None:
@@ -213,6 +175,8 @@ def _strftime_now(layout: str) -> str:
 def _environment() -> _Environment:
     environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     environment.filters["tojson"] = _to_json
+    environment.filters.update({name: _counted(name, filter_) for name, filter_ in environment.filters.items()})
+    environment.finalize = meter.weighed
     environment.globals.pop("lipsum")
     own: dict[str, Callable[..., Any]] = {
         "raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _new_dict,
@@ -241,10 +205,10 @@ def render(
 
     Raises: TemplateRefusal, LimitExceeded, SecurityError, or whatever else the template provokes.
     """
-    template = compile_template(source)
     limit = MAX_EXTRA_CHARS + 4 * sum(len(message["content"]) for message in messages)
     pieces, n_chars = [], 0
-    _clock.deadline = time.thread_time() + MAX_SECONDS
+    template = compile_template(source)
+    meter.start(time.thread_time() + MAX_SECONDS, limit)
     try:
         for piece in template.generate(
             messages=[dict(message) for message in messages], tools=None, documents=None,
@@ -255,7 +219,7 @@ def render(
                 raise LimitExceeded(f"it writes more than {limit:,} characters")
             pieces.append(piece)
     finally:
-        _clock.deadline = math.inf
+        meter.start()
     return "".join(pieces)
 
 
@@ -293,6 +257,7 @@ def _limit_this_process() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Read {"source": ...} from standard input and write {"reason": ...}."""
     _limit_this_process()
     json.dump({"reason": probe(json.load(sys.stdin)["source"])}, sys.stdout)

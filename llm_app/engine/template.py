@@ -32,8 +32,9 @@ def check_template(source: str) -> None:
     digest = _sha256(source)
     if digest in _accepted:
         return
-    # The file itself, not -m: the child needs neither our package nor anybody's PYTHONPATH.
-    command = [sys.executable, "-I", str(Path(sandbox.__file__))]
+    # Our own folder comes last, so that nothing in it passes for a module of Python; nobody's PYTHONPATH counts.
+    start = "import sys; sys.path.append(sys.argv[1]); from llm_app.engine.sandbox import main; main()"
+    command = [sys.executable, "-I", "-c", start, str(Path(sandbox.__file__).parents[2])]
     try:
         child = subprocess.run(  # noqa: S603 - our own file, by a list, without a shell
             command, input=json.dumps({"source": source}).encode(), capture_output=True, env={},

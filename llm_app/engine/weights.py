@@ -7,7 +7,8 @@ Source of the header rules: the safetensors format description; its limits are t
 import json
 import math
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def check_folder(path: Path) -> CheckedFolder:
     _check_no_custom_code(path)
     _check_kind(config)
     tensors = _read_weights(path)
+    _check_layers(config, tensors)
     if not any(all((path / name).is_file() for name in names) for names in _TOKENIZERS):
         raise ModelRejected(f"{path.name} has no tokenizer: tokenizer.json (or tokenizer.model) is missing.")
     return CheckedFolder(config, tensors)
@@ -177,6 +179,21 @@ def _check_kind(config: dict[str, Any]) -> None:
             f"The weights are quantized with {str(method)[:40]!r}, which this server does not run. "
             "Take the unquantized model, or a .gguf file of it."
         )
+
+
+def _check_layers(config: dict[str, Any], names: Iterable[str]) -> None:
+    """Before anything is made for layers that are not there."""
+    layers: dict[str, set[str]] = {}
+    for name in names:
+        if match := re.match(r"(.*?)(?:^|\.)(\d+)\.", name):
+            layers.setdefault(match[1], set()).add(match[2])
+    n_found = max(map(len, layers.values()), default=0)
+    inner = config.get("text_config")
+    for part in (config, inner if isinstance(inner, dict) else {}):
+        for key in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
+            n_claimed = part.get(key)
+            if isinstance(n_claimed, int) and n_claimed > n_found:
+                raise ModelRejected(f"config.json has {key} {n_claimed:,}; there are tensors of {n_found:,} layers.")
 
 
 def _check_no_custom_code(path: Path) -> None:

@@ -20,7 +20,8 @@ from llm_app.jobs.folder import RunFolder, Spec
 PACKAGES = ("lm-eval", "transformers", "torch")
 # What must not change between the parts of one run, and what it is called.
 FIXED = {
-    ("model", "weights"): "model weights", ("model", "adapter"): "adapter", ("model", "quantization"): "precision",
+    ("model", "weights"): "model weights", ("model", "config"): "model configuration",
+    ("model", "adapter"): "adapter", ("model", "quantization"): "precision",
     ("model", "tokenizer"): "tokenizer", ("model", "template"): "chat template", ("options", "n_shots"): "shots",
     ("options", "limit"): "limit", ("options", "seed"): "seed", ("options", "uses_chat_template"): "chat prompts",
     ("program",): "version of this program", ("packages",): "versions of packages", ("context",): "context length",

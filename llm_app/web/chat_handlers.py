@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 200_000
 MAX_TURNS = 1_000
+MAX_LOAD_SECONDS = 300.0  # that a message waits for the model
 
 Update = dict[Any, Any]
 
@@ -59,8 +61,12 @@ class ChatHandlers:
 
     def send(self, request: gr.Request, message: object, turns: list[Turn], *form: object) -> Iterator[Update]:
         """Answer a new message. The box is emptied only once the model has taken it."""
+        is_taken = False
         for update in self._answer(request, form, lambda: with_message(turns, message)):
-            yield {self._parts.message: "", **update} if self._parts.history in update else update
+            if self._parts.history in update and not is_taken:
+                # Once: what is typed while the reply is under way stays.
+                is_taken, update = True, {self._parts.message: "", **update}
+            yield update
 
     def example(self, sentence: str) -> Callable[..., Iterator[Update]]:
         """A handler that sends one of the example messages."""
@@ -88,7 +94,7 @@ class ChatHandlers:
         self._running.stop(request.session_hash or "")
         if not turns:
             return {self._parts.notice: ""}
-        kept = {self._parts.cleared: turns, self._parts.undo: shown(True)}
+        kept = {self._parts.context: views.context_bar(0, 0), self._parts.cleared: turns, self._parts.undo: shown(True)}
         return {**self._shown([]), **kept, self._parts.notice: views.notice(text.both("cleared"))}
 
     def bring_back(self, turns: list[Turn]) -> Update:
@@ -102,6 +108,8 @@ class ChatHandlers:
         request_id = secrets.token_hex(4)
         try:
             turns = make_turns()
+            for _ in self._while_loading():
+                yield {self._parts.notice: views.notice(text.both("waits_for_model"))}
             reply, n_context, notice = self._begin(turns, form, request_id)
         except Exception as error:
             note_error(error, request_id)
@@ -128,6 +136,13 @@ class ChatHandlers:
             self._parts.context: views.context_bar(reply.n_tokens, n_context),
             self._parts.notice: views.error_notice(reply.failure, request_id) if reply.failure else notice,
         }
+
+    def _while_loading(self) -> Iterator[None]:
+        """Items as long as the first model is on its way: a message written meanwhile need not be sent again."""
+        deadline = time.monotonic() + MAX_LOAD_SECONDS
+        while self._host.status().state == "loading" and time.monotonic() < deadline:
+            yield
+            time.sleep(0.25)
 
     def _begin(self, turns: list[Turn], form: Sequence[object], request_id: str) -> tuple[Reply, int, str]:
         """The reply under way, the size of the context, and what the person should know of it beforehand.

@@ -37,6 +37,18 @@ if (matchMedia("(pointer: fine)").matches) {
   observer.observe(document.body, { childList: true, subtree: true });
 }
 
+// How much room is left below the strip, which grows by a line when there is something to say.
+const place = () => {
+  const bench = document.querySelector(".bench");
+  if (bench) document.documentElement.style.setProperty("--bench-top", `${bench.getBoundingClientRect().top + scrollY}px`);
+};
+const room = new ResizeObserver(place);
+const strip = new MutationObserver(() => {
+  const parts = document.querySelectorAll(".strip, .status, .rooms");
+  if (parts.length === 3) { strip.disconnect(); parts.forEach((part) => room.observe(part)); }
+});
+strip.observe(document.body, { childList: true, subtree: true });
+
 // Enter that picks a candidate of an input method must not send the message.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.isComposing) event.stopImmediatePropagation();

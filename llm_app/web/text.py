@@ -16,17 +16,10 @@ from llm_app.options import Text, options_of
 
 STRINGS: dict[str, Text] = {
     # frame
-    "tagline": (
-        "Chat with a model, change it, and prove that the change helped.",
-        "与模型对话，改造它，并证明改造有效。",
-    ),
     "tab_chat": ("Chat", "对话"),
-    "language": ("中文", "English"),
-    "theme": ("Light or dark", "浅色 / 深色"),
     # model strip
     "model": ("Model", "模型"),
     "adapter": ("Adapter", "适配器"),
-    "no_adapter": ("no adapter", "不使用适配器"),
     "precision": ("Precision", "精度"),
     "load": ("Load", "加载"),
     "unload": ("Unload", "卸载"),
@@ -45,6 +38,10 @@ STRINGS: dict[str, Text] = {
     "nothing_loaded": ("No model is loaded. Choose one and press Load.", "尚未加载模型。请选择一个模型并点击“加载”。"),
     "load_failed": ("Not loaded.", "加载失败。"),
     "stopping": ("The server is shutting down.", "服务器正在关闭。"),
+    "waits_for_model": (
+        "The model is still loading. The message goes out as soon as it is ready.",
+        "模型还在加载，就绪后会立即发送这条消息。",
+    ),
     "loading": ("Loading {model}", "正在加载 {model}"),
     "load_cancelled": ("Loading was cancelled.", "已取消加载。"),
     "checking": ("checking the files", "检查文件"),
@@ -67,7 +64,6 @@ STRINGS: dict[str, Text] = {
     "chat_log": ("Conversation", "对话记录"),
     "message": ("Message", "消息"),
     "message_hint": ("Message… (Shift+Enter for a new line)", "输入消息……（Shift+回车换行）"),
-    "message_wait": ("The model is still loading; you can already write.", "模型仍在加载，可以先写好消息。"),
     "send": ("Send", "发送"),
     "stop": ("Stop", "停止"),
     "new_chat": ("New chat", "新对话"),
@@ -76,7 +72,6 @@ STRINGS: dict[str, Text] = {
     "example_1": ("Explain what perplexity measures, in three sentences.", "用三句话解释困惑度衡量的是什么。"),
     "example_2": ("Write a short poem about rain on a tin roof.", "写一首关于雨打铁皮屋顶的短诗。"),
     "example_3": ("List five ideas for a weekend without a screen.", "列出五个不看屏幕过周末的点子。"),
-    "try": ("Try one of these", "可以这样开始"),
     "ask": ("What would you like to know?", "想聊点什么？"),
     "options": ("Options", "选项"),
     "more": ("More", "更多"),

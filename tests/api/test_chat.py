@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 import torch
 
 from llm_app import chat
-from llm_app.config import SamplingConfig
+from llm_app.config import ModelConfig, SamplingConfig
 from llm_app.messages import Message
 from tests import tiny
 from tests.live import HELLO, MODEL, Live, events, running
@@ -131,7 +132,7 @@ def test_messages_may_be_lists_of_text_parts_and_come_from_a_developer(live: Liv
 
 def test_what_no_parameter_says_is_what_neutral_values_say(live: Live) -> None:
     neutral = live.chat(
-        stop=None, seed=None, logit_bias={}, response_format={"type": "text"}, n=1, stream=False, top_k=20, n_beams=1,
+        stop=None, seed=None, logit_bias={}, response_format={"type": "text"}, n=1, stream=False, top_k=0, n_beams=1,
         min_p=0, repetition_penalty=1, no_repeat_ngram=0, presence_penalty=0, frequency_penalty=0.0, logprobs=False,
     )
     assert neutral.status_code == 200, neutral.text
@@ -145,7 +146,37 @@ def test_each_extension_reaches_the_engine(live: Live) -> None:
     hot = {"temperature": 2, "seed": 3, "max_tokens": 24}
     assert live.chat(**hot, top_k=1).json()["choices"] != live.chat(**hot, top_k=0).json()["choices"]
     assert live.chat(**hot, min_p=1).json()["choices"] != live.chat(**hot, min_p=0, top_k=0).json()["choices"]
-    assert live.chat(max_tokens=24, n_beams=3).status_code == 200
+    assert live.chat(max_tokens=40, n_beams=4).json()["choices"] != base
+
+
+def test_what_is_not_sent_is_as_openai_has_it(live: Live) -> None:
+    """The page cuts the tail off; a client that says nothing, or temperature 1, gets the whole distribution."""
+    asked: dict[str, Any] = {"temperature": None, "seed": 3, "max_tokens": 24}
+    plain = live.chat(**asked).json()["choices"]
+    assert live.chat(**asked | {"temperature": 1, "top_p": 1, "top_k": 0}).json()["choices"] == plain
+    assert live.chat(**asked | {"temperature": 1, "top_p": 1}).json()["choices"] == plain
+    for page in ({"temperature": 0.7}, {"top_p": 0.5}, {"top_k": 20}):
+        assert live.chat(**asked | page).json()["choices"] != plain, page
+
+
+def test_X6_a_model_and_an_adapter_given_by_path_show_the_last_part_of_it(
+    tiny_llama: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    with running(tmp_path / "home", None) as live:
+        for _ in live.host.load(ModelConfig(str(tiny_llama), adapter=str(tiny_adapter), precision="fp32")):
+            pass
+        ids = [tiny_llama.name, f"{tiny_llama.name}+{tiny_adapter.name}"]
+        answers = [live.client.get("/v1/models"), live.client.get("/health/ready")]
+        for name in ids:
+            answers.append(live.client.get(f"/v1/models/{name}"))
+            answers += [live.chat(model=name), live.complete(model=name), live.chat(model=name, stream=True)]
+        assert [model["id"] for model in answers[0].json()["data"]] == ids
+        for answer in answers:
+            assert answer.status_code == 200 and str(tiny_llama.parent) not in answer.text, answer.text
+            assert str(tiny_adapter.parent) not in answer.text
+        for _ in live.host.load(live.host.loaded.config):
+            pass
+        assert live.client.get("/v1/models").json()["data"][0]["id"] == tiny_llama.name, "loaded once more"
 
 
 def test_models_lists_the_base_and_each_attached_adapter_and_answers_with_them(

@@ -80,7 +80,7 @@ def write_gguf(
     """A GGUF file of a family that tests/tiny.py does not write. Keys of the family come without their prefix."""
     writer = gguf.GGUFWriter(path, architecture)
     for key, value in keys.items():
-        add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+        add: Any = {float: writer.add_float32, str: writer.add_string}.get(type(value), writer.add_uint32)
         add(f"{architecture}.{key}", value)
     tiny._add_tokenizer(writer, tiny.CHATML)
     for name, data in load_file(folder / "model.safetensors").items():
@@ -127,6 +127,21 @@ def test_gemma3_gives_the_logits_that_transformers_gives(tiny_gemma3: Path, sett
     path = write_gguf(tiny_gemma3, settings.models / "tiny.gguf", "gemma3", keys, GEMMA_NAMES)
     ours = load_model(ModelConfig("tiny.gguf", precision="fp32"), settings).model
     assert torch.equal(logits(ours), logits(through_transformers(path)))
+
+
+def test_linear_rope_scaling_of_gemma3_reaches_the_layers_with_full_attention(
+    tiny_gemma3: Path, settings: Settings
+) -> None:
+    config = AutoConfig.from_pretrained(tiny_gemma3)
+    keys = gemma_keys(config) | {"rope.scaling.type": "linear", "rope.scaling.factor": 8.0}
+    path = write_gguf(tiny_gemma3, settings.models / "tiny.gguf", "gemma3", keys, GEMMA_NAMES)
+    ours = gguf_model.config_of(GgufFile(path)).rope_parameters
+    config.rope_parameters["full_attention"] |= {"rope_type": "linear", "factor": 8.0}
+    expected = CONFIG_MAPPING["gemma3_text"](rope_parameters=config.rope_parameters).rope_parameters
+    for kind in ("full_attention", "sliding_attention"):
+        same = ("rope_type", "factor")
+        assert [ours[kind].get(key) for key in same] == [expected[kind].get(key) for key in same]
+    assert set(ours) == set(expected)
 
 
 @pytest.mark.parametrize("family", ["gemma", "gemma2"])

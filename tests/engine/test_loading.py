@@ -1,7 +1,9 @@
 """Folders and the embedded model in every precision, against transformers' own loading."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -147,6 +149,30 @@ def test_the_identity_tells_weights_precision_and_template_apart_but_not_places(
     others += identities([ModelConfig(str(tiny_llama), precision="int8")], settings)
     assert same_a == same_b
     assert len({same_a, *others}) == 4
+
+
+def test_the_identity_tells_two_configurations_of_the_same_weights_apart(tiny_llama: Path, settings: Settings) -> None:
+    original = json.loads((tiny_llama / "config.json").read_text())
+    scaling = original["rope_parameters"] | {"rope_type": "linear", "factor": 4.0}
+    changes: dict[str, dict[str, Any]] = {
+        "same": {}, "moved": {"_name_or_path": "/elsewhere", "transformers_version": "0"},
+        "scaled": {"rope_parameters": scaling},
+    }
+    for name, change in changes.items():
+        folder = settings.models / name
+        folder.mkdir()
+        for file in tiny_llama.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / "config.json").write_text(json.dumps(original | change))
+    ends = settings.models / "ends"
+    ends.mkdir()
+    for file in tiny_llama.iterdir():
+        (ends / file.name).write_bytes(file.read_bytes())
+    (ends / "generation_config.json").write_text('{"eos_token_id": [7, 8]}')
+    names = [str(tiny_llama), "same", "moved", "scaled", "ends"]
+    plain, same, moved, scaled, other_ends = identities([ModelConfig(n, precision="fp32") for n in names], settings)
+    assert plain == same == moved
+    assert len({plain, scaled, other_ends}) == 3
 
 
 def test_a_digest_is_remembered_until_the_file_changes_and_the_memory_may_be_deleted(

@@ -1,5 +1,7 @@
 """Rows C of the faults as a client of the API meets them."""
 
+import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -7,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from llm_app.api import sse
 from llm_app.config import ServeConfig
 from tests import tiny
-from tests.live import Live, assert_refused, running, slowed, wait_for
+from tests.live import MODEL, Live, assert_refused, running, slowed, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +115,21 @@ def test_C5_a_hundred_clients_that_leave_leave_nothing_behind(live: Live) -> Non
     live.wait_until_idle(3)
     assert live.chat().status_code == 200
     assert threading.active_count() <= n_threads + 10
+
+
+def test_C6_a_client_that_stays_but_does_not_read_loses_its_place(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_SEND_SECONDS", 0.5)
+    # Far more than the buffers between the two hold, and then replies that would go on for six seconds and more.
+    asked = {"model": MODEL, "prompt": [[5] * 400] * 28, "echo": True, "logprobs": 20, "max_tokens": 100,
+             "temperature": 0, "stream": True}
+    body = json.dumps(asked).encode()
+    with slowed(live.host, 0.03), socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", live.port))
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        wait_for(lambda: live.host.status().n_running > 0, 30)
+        live.wait_until_idle(3)
+        assert live.chat(max_tokens=1).status_code == 200, "and the connection is still open here"

@@ -9,7 +9,7 @@ import pytest
 
 from llm_app.config import ServeConfig
 from tests import tiny
-from tests.live import HELLO, MODEL, Live, assert_refused, body_of, running
+from tests.live import HELLO, MODEL, Live, assert_refused, body_of, events, running
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +125,67 @@ def test_H8_what_is_not_supported_is_refused_by_name(live: Live, fields: dict[st
     assert_refused(live.chat(**fields), 400, param=param)
 
 
-def test_H8_no_declared_field_is_ignored(live: Live) -> None:
-    """Each field of the published schema is either checked (nonsense is refused) or not there at all."""
-    for path in ("/v1/chat/completions", "/v1/completions"):
-        schema = live.client.get("/v1/openapi.json").json()["paths"][path]["post"]
-        names = schema["requestBody"]["content"]["application/json"]["schema"]["properties"]
-        for name in names:
-            asked = {"messages": HELLO} if "chat" in path else {"prompt": "a"}
-            response = live.client.post(path, json={"model": MODEL} | asked | {name: {"odd": [None]}})
-            assert response.status_code == 400 and response.json()["error"]["param"].startswith(name), (path, name)
+HOT = {"temperature": 2, "seed": 3}
+# A change that shows: a value of each field, and what is sent besides.
+CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "model": ("nothing", {}), "temperature": (2, {"seed": 3}), "top_p": (0.01, HOT), "top_k": (1, HOT),
+    "min_p": (1, HOT), "seed": (4, HOT), "presence_penalty": (2, {}), "frequency_penalty": (2, {}),
+    "repetition_penalty": (2, {}), "no_repeat_ngram": (1, {}), "n_beams": (4, {}), "max_tokens": (3, {}),
+    "stop": (["e", "a", "o", " "], {}), "n": (2, {}), "stream": (True, {}),
+    "stream_options": ({"include_usage": True}, {"stream": True}), "logit_bias": ({"5": 1}, {}),
+}
+CHAT_CHANGES = CHANGES | {
+    "messages": ([{"role": "user", "content": "one two"}], {}), "max_completion_tokens": (3, {"max_tokens": None}),
+    "logprobs": (True, {}), "top_logprobs": (2, {"logprobs": True}), "response_format": ({"type": "json_object"}, {}),
+}
+TEXT_CHANGES = CHANGES | {"prompt": ("one two", {}), "echo": (True, {}), "logprobs": (1, {}), "best_of": (2, {})}
+
+
+@pytest.mark.parametrize(("path", "changes"), [("chat/completions", CHAT_CHANGES), ("completions", TEXT_CHANGES)])
+def test_H8_no_declared_field_is_ignored(live: Live, path: str, changes: dict[str, tuple[Any, dict[str, Any]]]) -> None:
+    """Each field of the published schema changes the answer, and nonsense in it is refused by name."""
+    schema = live.client.get("/v1/openapi.json").json()["paths"][f"/v1/{path}"]["post"]
+    names = schema["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert set(names) == set(changes)
+    prompt = {"messages": HELLO} if "chat" in path else {"prompt": "hello world"}
+    base = {"model": MODEL, "max_tokens": 40, "temperature": 0} | prompt
+
+    def ask(body: dict[str, Any]) -> Any:
+        response = live.client.post(f"/v1/{path}", json=body)
+        if response.status_code != 200:
+            return response.status_code
+        if body.get("stream"):
+            return ["usage" in event for event in events(response.text) if event != "[DONE]"]
+        return response.json()["choices"]
+
+    for name, (value, besides) in changes.items():
+        assert ask(base | besides | {name: value}) != ask(base | besides), name
+        refused = live.client.post(f"/v1/{path}", json=base | {name: {"odd": [None]}})
+        assert refused.status_code == 400 and refused.json()["error"]["param"].startswith(name), name
+
+
+@pytest.mark.parametrize("more", [{"n": 2}, {"logprobs": True}])
+def test_H8_a_beam_search_refuses_what_it_cannot_give(live: Live, more: dict[str, Any]) -> None:
+    assert_refused(live.chat(n_beams=2, **more), 400, param=next(iter(more)))
+    more = {name: int(value) for name, value in more.items()}
+    assert_refused(live.complete(n_beams=2, **more), 400, param=next(iter(more)))
+
+
+@pytest.mark.parametrize("option", [
+    {"repetition_penalty": 2}, {"no_repeat_ngram": 1}, {"presence_penalty": 2}, {"frequency_penalty": 2},
+])
+def test_H8_a_prompt_measured_with_one_token_more_heeds_every_option(live: Live, option: dict[str, Any]) -> None:
+    """One pass measures both, but only where nothing else than the model decides on the token."""
+    changed = 0
+    for first in range(0, 400, 40):
+        # All tokens but a few: whatever comes is likely to stand there already.
+        prompt = [first, *range(3, 397)]
+        asked = {"prompt": prompt, "max_tokens": 1, "logprobs": 1}
+        alone = live.complete(**asked, **option).json()["choices"][0]["logprobs"]["tokens"]
+        measured = live.complete(**asked, **option, echo=True).json()["choices"][0]["logprobs"]["tokens"]
+        assert measured[len(prompt):] == alone
+        changed += alone != live.complete(**asked).json()["choices"][0]["logprobs"]["tokens"]
+    assert changed or "penalty" in next(iter(option))
 
 
 @pytest.mark.parametrize(("fields", "param"), [

@@ -12,6 +12,7 @@ import pytest
 
 from llm_app.errors import Cancelled
 from llm_app.web import presence
+from llm_app.web.views import Turn
 from tests import tiny
 from tests.live import failing_after, slowed, wait_for
 from tests.web.site import Site, is_unchanged, serving, texts, wait_until_idle
@@ -113,7 +114,7 @@ def test_C8_W4_a_hundred_stops_with_and_without_a_reply_leave_nothing(site: Site
         assert site.client.post("/gradio_api/run/predict", json=body).status_code == 200
     for n in range(5):
         site.events(f"many{n}")
-    wait_until_idle(site, 5.0)
+    wait_until_idle(site, 15.0)
 
 
 def test_C9_W10_a_fault_in_the_middle_keeps_the_text_names_a_number_and_the_next_message_works(site: Site) -> None:
@@ -152,18 +153,18 @@ def test_C1_a_message_that_cannot_fit_is_refused_and_the_history_unchanged(site:
     assert texts(site.shown(site.send("again", "huge"), "conversation"))[::2] == ["hello", "again"]
 
 
-def test_W14_a_conversation_of_five_hundred_messages_is_shown_and_continued_within_a_second(site: Site) -> None:
-    from llm_app.web.views import Turn
-
-    state = site.page.state_holder["old"]
-    history = next(
-        n for n in site.function("send", "click")["inputs"] if site.page.blocks[n].__class__.__name__ == "State"
-    )
-    state[history] = [Turn("user" if n % 2 == 0 else "assistant", f"message {n}", ("a", "b")) for n in range(500)]
-    started = time.monotonic()
-    frame = site.send("and now", "old", option_max_new_tokens=1)
-    assert time.monotonic() - started < 2.0  # two cores under test; alone it takes a quarter of that
-    assert len(site.shown(frame, "conversation")) == 502
+def test_W14_a_conversation_of_five_hundred_messages_is_shown_and_continued_within_a_second(tmp_path: Path) -> None:
+    with serving(tmp_path / "home", tiny.make_model(tmp_path / "patient", n_context=16_384)) as site:
+        history = site.function("send", "click")["inputs"][1]
+        turns = [Turn("user" if n % 2 == 0 else "assistant", f"message {n}", ("a", "b")) for n in range(500)]
+        seconds = []
+        for n in range(4):  # the quickest counts: others use the machine too
+            site.page.state_holder[f"old{n}"][history] = turns
+            started = time.monotonic()
+            frame = site.send("and now", f"old{n}", option_max_new_tokens=1)
+            seconds.append(time.monotonic() - started)
+        assert min(seconds) < 1.0
+        assert len(site.shown(frame, "conversation")) == 502
 
 
 def test_H19_a_thousand_sessions_are_forgotten_down_to_two_hundred(site: Site) -> None:

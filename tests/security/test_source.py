@@ -1,6 +1,7 @@
 """What the source itself must not contain: rows B12, B13, A5 and A13 of the threats."""
 
 import ast
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -89,3 +90,19 @@ def test_the_space_runs_the_pinned_gradio():
     # A repository without a commit would follow whatever is pushed there.
     name, commit = _MODEL_ON_HUB
     assert re.search(rf"preload_from_hub:\n  - {name} \S+ {commit}\n", front)
+
+
+def test_every_package_that_the_program_imports_is_pinned_by_itself():
+    """A package that came only along with another one could change under us."""
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    packages = importlib.metadata.packages_distributions()
+    wrong = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.split(".")[0] for name in names} - {"llm_app", "eval"}:
+                found = {name.lower().replace("_", "-") for name in packages.get(top, [])}
+                if found and not found & pinned:
+                    wrong.add(f"{top} in {path.name}")
+    assert wrong == set()

@@ -65,6 +65,12 @@ def test_every_sentence_of_the_page_exists_in_both_languages() -> None:
         assert english_values == chinese_values, name
 
 
+def test_no_sentence_is_left_that_nothing_shows() -> None:
+    program = "".join(file.read_text(encoding="utf-8") for file in Path(text.__file__).parent.glob("*.py"))
+    uses = [name for name in text.STRINGS if program.count(f'"{name}"') + program.count(f"'{name}'") < 2]
+    assert uses == []
+
+
 def test_every_label_on_the_page_is_translated(site: Site) -> None:
     config = site.config()
     known = config["i18n_translations"]
