@@ -1,4 +1,4 @@
-"""The command line: chat, benchmark, serve, models. Others script against it, so names, streams and exit codes are a contract.
+"""The command line: chat, benchmark, serve, models. Others script against it: names, streams, exit codes stay.
 
 Exit codes: 0 done, 1 failure of this program or machine, 2 the caller can mend it, 130 Ctrl+C.
 Nothing heavy is imported before a command needs it: `--help` answers at once.

