@@ -1,6 +1,7 @@
 """History to context window to streamed reply."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llm_app.config import SamplingConfig
@@ -38,15 +39,27 @@ def render(
     """
     _check(loaded, messages)
     room = max(1, min(max_new_tokens, MIN_REPLY_TOKENS, loaded.n_context // 4)) if trim else 1
-    for n_dropped, kept in _shorter(messages) if trim else [(0, list(messages))]:
-        text = _render_text(loaded, kept) + reply_prefix
-        if len(text) <= loaded.n_context * CHARACTERS_PER_TOKEN:
-            ids = encode(loaded, text)
-            if len(ids) + room <= loaded.n_context:
-                return Prompt(text, ids, n_dropped)
-            size = f"{len(ids):,} tokens"
-        else:
-            size = f"{len(text):,} characters"
+    system = [message for message in messages if message.role == "system"]
+    turns = [message for message in messages if message.role != "system"]
+
+    def attempt(start: int) -> Prompt:
+        text = _render_text(loaded, system + turns[start:] if start else messages) + reply_prefix
+        too_long = len(text) > loaded.n_context * CHARACTERS_PER_TOKEN
+        return Prompt(text, () if too_long else encode(loaded, text), start)
+
+    def fits(prompt: Prompt) -> bool:
+        return 0 < len(prompt.token_ids) <= loaded.n_context - room
+
+    prompt = attempt(0)
+    if trim and not fits(prompt):
+        # Halving, not one turn after the other: each attempt renders and tokenises what is left.
+        starts = [i for i, message in enumerate(turns) if message.role == "user" and i > 0]
+        at = bisect_left(starts, True, key=lambda start: fits(attempt(start)))
+        if starts:
+            prompt = attempt(starts[min(at, len(starts) - 1)])
+    if fits(prompt):
+        return prompt
+    size = f"{len(prompt.token_ids):,} tokens" if prompt.token_ids else f"{len(prompt.text):,} characters"
     raise ContextLengthExceeded(
         f"The conversation has {size}, the context of this model holds {loaded.n_context:,} tokens including the reply."
         " Shorten the last message or remove earlier ones.",
@@ -79,15 +92,6 @@ def _check(loaded: LoadedModel, messages: Sequence[Message]) -> None:
             raise UserError(
                 "The text is not valid Unicode (it holds half of a surrogate pair).", param="messages"
             ) from None
-
-
-def _shorter(messages: Sequence[Message]) -> Iterator[tuple[int, list[Message]]]:
-    """The conversation, then without its oldest turn, and so on; the last message always stays."""
-    system = [message for message in messages if message.role == "system"]
-    turns = [message for message in messages if message.role != "system"]
-    starts = [i for i, message in enumerate(turns) if message.role == "user"] or [0]
-    for start in sorted({0, *starts}):
-        yield start, system + turns[start:]
 
 
 def _render_text(loaded: LoadedModel, messages: Sequence[Message]) -> str:

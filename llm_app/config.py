@@ -282,19 +282,17 @@ class Settings:
 
 
 def quiet_environment() -> None:
-    """Telemetry off, thread waiting cheap. Call before torch, gradio or a hub library is imported.
-
-    Two OpenMP teams that spin while they wait slow each other to a fifteenth on two cores.
-    """
+    """Telemetry off, thread waiting cheap. Call before torch, gradio or a hub library is imported."""
     for name, value in {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000",
         "GRADIO_ANALYTICS_MAX_EVENTS": "200",
+        "GRADIO_HEARTBEAT_INTERVAL": "5",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
-        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_WAIT_POLICY": "PASSIVE",  # two OpenMP teams that spin slow each other to a fifteenth
     }.items():
         os.environ.setdefault(name, value)

@@ -19,6 +19,7 @@ from llm_app.api.limits import BodyLimit
 from llm_app.config import ModelConfig, ServeConfig, Settings
 from llm_app.engine.host import Host
 from llm_app.http_server import Server
+from llm_app.serve import open_port
 from llm_app.services import Services
 
 MODEL = "tiny"
@@ -191,7 +192,7 @@ def _serving(services: Services, body_seconds: float) -> Iterator[Live]:
     for guard in app.user_middleware:
         if guard.cls == BodyLimit:  # type: ignore[comparison-overlap]
             guard.kwargs["seconds"] = body_seconds
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = open_port("127.0.0.1", 0)
     port = listener.getsockname()[1]
     is_up = threading.Event()
     server = Server(app, on_start=is_up.set, drain=lambda _: services.host.shutdown(0.0))

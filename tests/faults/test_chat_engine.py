@@ -192,3 +192,12 @@ def test_L13_running_out_of_memory_in_a_pass_is_told_and_survived(host: Host) ->
         list(host.stream([5, 6], ENDLESS))
     hook.remove()
     assert ids_of(host.stream([5, 6], GREEDY))
+
+
+def test_C1_a_very_long_history_is_cut_at_the_first_turn_that_fits(host: Host) -> None:
+    history = [Message("user", f"question {i} about tea") for i in range(400)]
+    prompt = chat.render(host.loaded, history, trim=True, max_new_tokens=64)
+    room = host.loaded.n_context - 64
+    assert len(prompt.token_ids) <= room
+    one_more = chat.render(host.loaded, history[prompt.n_dropped - 1 :], max_new_tokens=64)
+    assert len(one_more.token_ids) > room

@@ -163,7 +163,7 @@ def test_W14_a_conversation_of_five_hundred_messages_is_shown_and_continued_with
             started = time.process_time()  # of client and server together, whatever else the machine does
             frame = site.send("and now", f"old{n}", option_max_new_tokens=1)
             seconds.append(time.process_time() - started)
-        assert min(seconds) < 1.0
+        assert min(seconds) < 1.0, seconds
         assert len(site.shown(frame, "conversation")) == 502
 
 
