@@ -121,7 +121,7 @@ def test_E1_ten_random_kills_in_a_row_leave_byte_equal_files(
     folder: Path, settings_with_data: Settings, tmp_path: Path
 ) -> None:
     rng = random.Random(0)
-    kill_and_resume(settings_with_data, folder, 600, [rng.random() for _ in range(10)], tmp_path)
+    kill_and_resume(settings_with_data, folder, 500, [rng.random() for _ in range(10)], tmp_path)
 
 
 def test_E8_a_cancelled_run_shows_its_score_over_what_was_done_and_says_so(
