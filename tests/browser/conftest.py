@@ -23,9 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 expect.set_options(timeout=15_000)  # the machine may be busy with other tests
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium of this machine, or of $CHROMIUM. Skips without one; in CI that is an error."""
+    """Chromium of this machine, or of $CHROMIUM. Skips without one; in CI that is an error.
+
+    Ends with this folder's tests: while playwright lives, its event loop runs in this thread and `asyncio.run` fails.
+    """
     path = (
         os.environ.get("CHROMIUM")
         or shutil.which("chromium")

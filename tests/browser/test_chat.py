@@ -165,6 +165,7 @@ def test_a_seed_repeats_a_reply(open_page: OpenPage) -> None:
     page.fill("#option-seed textarea, #option-seed input", "7")
     for n in (1, 2):
         page.click("#new-chat")
+        expect(page.locator("#conversation .user-row")).to_have_count(0)
         say(page, "hello")
         answered(page, 1)
         if n == 1:
