@@ -19,7 +19,7 @@ from llm_app.api.limits import BodyLimit
 from llm_app.config import ModelConfig, ServeConfig, Settings
 from llm_app.engine.host import Host
 from llm_app.http_server import Server
-from llm_app.serve import open_port
+from llm_app.serve import open_port, settle_heap
 from llm_app.services import Services
 
 MODEL = "tiny"
@@ -177,6 +177,7 @@ def running(
     for folder in (options.models, options.adapters):
         folder.mkdir(parents=True, exist_ok=True)
     serve = serve or ServeConfig()
+    settle_heap()  # as the program does; here it holds what a thousand tests left as well
     services = Services(options, serve, Host(options, serve))
     if model is not None:
         shutil.copytree(model, options.models / MODEL)

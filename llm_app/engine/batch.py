@@ -42,11 +42,14 @@ class Batch:
         self.reading.append(request)
 
     @torch.inference_mode()
-    def step(self) -> None:
-        """Read a chunk of the waiting prompts, then one token for every running reply."""
+    def step(self, *, others_wait: bool = False) -> None:
+        """Read a chunk of the waiting prompts, then one token for every running reply.
+
+        `others_wait`: the chunk is short, since readers of another batch wait for their next token.
+        """
         self.drop_finished()
         if self.reading:
-            self._read_prompts()
+            self._read_prompts(CHUNK_TOKENS if self.decoding or others_wait else IDLE_CHUNK_TOKENS)
             self.drop_finished()
         if self.decoding:
             tokens = [[request.output_ids[-1]] for request in self.decoding]
@@ -76,9 +79,9 @@ class Batch:
         self.decoding, self.reading = [], []
         self._cache = SlotCache()
 
-    def _read_prompts(self) -> None:
+    def _read_prompts(self, budget: int) -> None:
         oldest = min(range(len(self.reading)), key=lambda i: self.reading[i].started)
-        group = self._next_chunks(self.reading[oldest:])
+        group = self._next_chunks(self.reading[oldest:], budget)
         first = len(self.decoding) + oldest
         chunks = [request.prompt_ids[request.n_cached : request.n_cached + n] for request, n in group]
         starts = [request.n_cached for request, _ in group]
@@ -91,9 +94,8 @@ class Batch:
         if done:
             self._take([group[i][0] for i in done], logits[done])
 
-    def _next_chunks(self, waiting: list[Request]) -> list[tuple[Request, int]]:
+    def _next_chunks(self, waiting: list[Request], budget: int) -> list[tuple[Request, int]]:
         """The first prompts of these, as many as fit the budget with their padding."""
-        budget = CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS
         group: list[tuple[Request, int]] = []
         longest = 0
         for request in waiting:

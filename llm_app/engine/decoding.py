@@ -1,7 +1,8 @@
 """Continuous batching: requests join and leave the batch between steps.
 
 One thread owns the batches. A step reads a chunk of waiting prompts and gives every running reply one token; the turn
-is held for one batch's step, never longer. Requests of different adapters form batches of their own.
+is held for one batch's step, never longer. Requests of different adapters form batches of their own, and so do those
+of an evaluation: while somebody chats, they get one step of every PATIENCE + 1.
 """
 
 import logging
@@ -18,7 +19,7 @@ from llm_app.engine.fit import free_bytes
 from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.request import Request, Stream, new_request
-from llm_app.engine.turn import Turn
+from llm_app.engine.turn import CHAT, PATIENCE, Turn
 from llm_app.errors import (
     ContextLengthExceeded,
     EngineUnavailable,
@@ -44,15 +45,18 @@ class Decoder:
         self._max_streams, self._max_waiting = max_streams, max_waiting
         self._condition = threading.Condition()
         self._waiting: deque[Request] = deque()
-        self._batches: dict[str | None, Batch] = {}
+        self._batches: dict[tuple[int, str | None], Batch] = {}  # by rank and adapter
         self._solo: list[Request] = []  # decoded by `generate`
         self._is_closing = False
         self._n_failures = 0
+        self._n_steps = 0
         self._bytes_per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
         self._thread = threading.Thread(target=self._run, name="proofbench-decode", daemon=True)
         self._thread.start()
 
-    def submit(self, prompt_ids: Sequence[int], sampling: SamplingConfig, adapter: str | None = None) -> Stream:
+    def submit(
+        self, prompt_ids: Sequence[int], sampling: SamplingConfig, adapter: str | None = None, rank: int = CHAT
+    ) -> Stream:
         """Queue a prompt; the stream starts as soon as there is room.
 
         Raises: QueueFull, ContextLengthExceeded, EngineUnavailable, ShuttingDown.
@@ -66,7 +70,7 @@ class Decoder:
                 " including at least one of the reply. Shorten the prompt.",
                 param="messages",
             )
-        request = new_request(self.loaded, prompt_ids, sampling, adapter, self._wake)
+        request = new_request(self.loaded, prompt_ids, sampling, adapter, self._wake, rank)
         with self._condition:
             if self._is_closing:
                 raise ShuttingDown("This model is being unloaded. Try again in a moment.", retry_after_seconds=5)
@@ -167,10 +171,10 @@ class Decoder:
         return self.loaded.is_batchable and request.sampling.n_beams == 1
 
     def _admissible(self) -> list[Request]:
-        """Who may join now, first come, first served; beam searches wait in a line of their own."""
+        """Who may join now: chats first, then first come, first served; beam searches wait in a line of their own."""
         admitted: list[Request] = []
         n_solo, is_full = len(self._solo), False
-        for request in self._waiting:
+        for request in sorted(self._waiting, key=lambda request: request.rank):
             if self.n_running + len(admitted) >= self._max_streams:
                 break
             if request.is_over:
@@ -189,9 +193,9 @@ class Decoder:
         """Whether the caches stay within their share of the memory. The first request always may start."""
         if self.n_running == 0 and len(more) == 1:
             return True
-        groups = {adapter: list(batch.requests) for adapter, batch in self._batches.items()}
+        groups = {key: list(batch.requests) for key, batch in self._batches.items()}
         for request in more:
-            groups.setdefault(request.adapter, []).append(request)
+            groups.setdefault((request.rank, request.adapter), []).append(request)
         # A cache is a rectangle: as many rows as requests, each as long as the longest may come to be.
         n_positions = sum(len(group) * max(r.n_needed for r in group) for group in groups.values() if group)
         n_positions += sum(request.n_needed * request.sampling.n_beams for request in self._solo)
@@ -204,21 +208,27 @@ class Decoder:
         self._waiting = deque(r for r in self._waiting if not r.is_over and r not in admitted)
         for request in admitted:
             if self._is_batched(request):
-                self._batches.setdefault(request.adapter, Batch(self.loaded.model)).join(request)
+                key = (request.rank, request.adapter)
+                self._batches.setdefault(key, Batch(self.loaded.model)).join(request)
             else:
                 self._solo.append(request)
                 fallback.start(self.loaded.model, request, self._turn, self.loaded.adapters.use, self._ended)
 
     def _step(self) -> None:
-        """One step of every batch; what goes wrong in one does not touch the others."""
-        for adapter, batch in list(self._batches.items()):
+        """One step of every batch whose turn it is; what goes wrong in one does not touch the others."""
+        self._n_steps += 1
+        is_chatting = any(batch.requests for (rank, _), batch in self._batches.items() if rank == CHAT)
+        for (rank, adapter), batch in sorted(self._batches.items(), key=lambda item: item[0][0]):
             if not batch.requests:
-                del self._batches[adapter]
+                del self._batches[rank, adapter]
+                continue
+            is_second = rank > CHAT and is_chatting
+            if is_second and self._n_steps % (PATIENCE + 1):
                 continue
             try:
-                with self._turn.held():
+                with self._turn.held(rank):
                     self.loaded.adapters.use(adapter)
-                    batch.step()
+                    batch.step(others_wait=is_second)
                 self._n_failures = 0
             except Exception as error:  # the worker's boundary: readers get it as an event
                 self._recover(batch, error)

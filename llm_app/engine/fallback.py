@@ -46,7 +46,7 @@ def _generate(model: PreTrainedModel, request: Request, turn: Turn, use_adapter:
     pad = model.generation_config.pad_token_id
     eos = None if sampling.ignore_eos else sorted(request.vocabulary.eos_ids) or None
     hand_over = _HandOver(request, turn, use_adapter)
-    with turn.held():
+    with turn.held(request.rank):
         use_adapter()
         output = model.generate(
             input_ids=ids,
@@ -81,7 +81,7 @@ class _HandOver(LogitsProcessor):
         elif self._request.sampler.changes_logits:
             scores = self._penalise_beams(input_ids, scores)
         self._turn.release()
-        self._turn.acquire()
+        self._turn.acquire(self._request.rank)
         self._use_adapter()
         return scores
 

@@ -14,7 +14,7 @@ from llm_app.engine.decoding import Decoder
 from llm_app.engine.loading import LoadedModel, LoadProgress, load, release_memory
 from llm_app.engine.request import Stream
 from llm_app.engine.scoring import prompt_logprobs
-from llm_app.engine.turn import Turn
+from llm_app.engine.turn import CHAT, Turn
 from llm_app.errors import ModelBusy, ModelLoading, ModelNotFound, ShuttingDown, UserError
 from llm_app.messages import TokenLogprob
 
@@ -143,14 +143,16 @@ class Host:
         """The adapter that answers when a request does not name one."""
         return self._adapter
 
-    def stream(self, prompt_ids: Sequence[int], sampling: SamplingConfig, *, adapter: str | None = None) -> Stream:
-        """Start a reply. `adapter`: an attached one, or None for the base.
+    def stream(
+        self, prompt_ids: Sequence[int], sampling: SamplingConfig, *, adapter: str | None = None, rank: int = CHAT
+    ) -> Stream:
+        """Start a reply. `adapter`: an attached one, or None for the base. `rank`: BATCH lets chats go first.
 
         Raises: QueueFull, ContextLengthExceeded, ModelLoading, ShuttingDown, ModelNotFound.
         """
         decoder = self._ready()
         self._check_adapter(decoder.loaded, adapter)
-        return decoder.submit(prompt_ids, sampling, adapter)
+        return decoder.submit(prompt_ids, sampling, adapter, rank)
 
     def prompt_logprobs(
         self, prompt_ids: Sequence[int], n_top: int, *, adapter: str | None = None

@@ -96,6 +96,7 @@ class Request:
     text: TextStream
     vocabulary: Vocabulary
     max_new_tokens: int
+    rank: int  # CHAT, or BATCH for replies that nobody waits for
     n_cached: int = 0  # tokens whose keys and values are in the cache
     output_ids: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -182,6 +183,7 @@ def new_request(
     sampling: SamplingConfig,
     adapter: str | None,
     wake: Callable[[], None],
+    rank: int,
 ) -> Request:
     """A request whose lengths are settled: the reply ends where the context ends at the latest."""
     seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
@@ -195,4 +197,5 @@ def new_request(
         text=TextStream(vocabulary.tokenizer, sampling.stop, before=prompt_ids),
         vocabulary=vocabulary,
         max_new_tokens=min(sampling.max_new_tokens, room),
+        rank=rank,
     )

@@ -15,6 +15,7 @@ from llm_app.config import SamplingConfig
 from llm_app.engine.host import Host
 from llm_app.engine.request import Stream
 from llm_app.engine.scoring import loglikelihoods, rolling
+from llm_app.engine.turn import BATCH
 from llm_app.errors import GenerationFailed, QueueFull, UserError
 from llm_app.messages import Message
 
@@ -165,7 +166,7 @@ class EngineModel:
             temperature=min(generation.temperature, 2.0), top_p=generation.top_p, top_k=min(generation.top_k, 200),
             max_new_tokens=generation.max_new_tokens, stop=tuple(stops), seed=generation.seed,
         )
-        return self._host.stream(ids, sampling, adapter=self._adapter)
+        return self._host.stream(ids, sampling, adapter=self._adapter, rank=BATCH)
 
     def _read(self, stream: Stream, generation: Generation) -> str | Unscored:
         """The text before any stop string. A stop string that is a special token is not part of any text."""

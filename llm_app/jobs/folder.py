@@ -1,8 +1,10 @@
 """A run is a folder: `spec.json` says what, `events.jsonl` holds what came of it, a line an event.
 
-The folder is all that there is: a reload, a restart or a kill loses at most the line that was being written.
+The folder is all that there is: a reload, a restart or a kill loses at most the line that was being written. Who
+appends holds a lock on the log, which ends with its process: a run without one is not under way, whatever it says.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -11,16 +13,39 @@ import secrets
 import string
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llm_app.errors import UserError
+from llm_app.jobs import lock
 
 ID = re.compile(r"[a-z0-9]{12}")
+DIGITS = string.digits + string.ascii_lowercase  # in the order in which names are sorted
+EVENTS, RESERVE = "events.jsonl", ".reserve"
+RESERVE_BYTES = 4096  # given back when the disk is full, so that the run can still say so
 SYNC_SECONDS = 1.0  # what a power cut may lose; a kill loses nothing that was written
 BLOCK = 1 << 16  # read at a time, from the end, to find the last whole line
 Spec = Mapping[str, Any]
+End = Literal["done", "cancelled", "interrupted", "paused", "failed"]
+
+
+class RunNotFound(UserError):
+    """No run of that name, or not this visitor's."""
+
+    status, code = 404, "run_not_found"
+
+
+class RunIsRunning(UserError):
+    """Somebody appends to it, or is about to."""
+
+    status, code = 409, "run_is_running"
+
+
+class NoSpace(UserError):
+    """The disk is full. What was written stays, and the run can be resumed."""
+
+    status, code = 507, "insufficient_storage"
 
 
 class RunFolder:
@@ -33,23 +58,28 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path, spec: Spec) -> "RunFolder":
-        """A new folder under `root`, with an id of its own making."""
-        alphabet = string.ascii_lowercase + string.digits
-        run_id = "".join(secrets.choice(alphabet) for _ in range(12))
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            (root / run_id).mkdir()
-        except OSError as error:
-            raise _told(error, root) from error
+        """A new folder under `root`, with an id of its own making. Sorted by name, runs are sorted by age."""
+        while True:
+            run_id = new_id()
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+                (root / run_id).mkdir()
+            except FileExistsError:
+                if not root.is_dir():
+                    raise UserError(f"Cannot write to {root}: it is not a folder.") from None
+            except OSError as error:
+                raise _told(error, root) from error
+            else:
+                break
         folder = cls(root / run_id)
         folder.write("spec.json", json.dumps({"id": run_id, **spec}, indent=2, ensure_ascii=False, allow_nan=False))
         return folder
 
     @classmethod
     def open(cls, root: Path, run_id: str) -> "RunFolder":
-        """Raises: UserError if there is no such run. The id never leads out of `root`."""
+        """Raises: RunNotFound if there is no such run. The id never leads out of `root`."""
         if not ID.fullmatch(run_id) or not (root / run_id / "spec.json").is_file():
-            raise UserError(f"There is no run {run_id!r} here.", param="run")
+            raise RunNotFound(f"There is no run {run_id!r} here.", param="run")
         return cls(root / run_id)
 
     @property
@@ -69,22 +99,65 @@ class RunFolder:
         return dict(spec)
 
     def events(self) -> list[dict[str, Any]]:
-        """What was written, without a torn last line."""
+        """What was written, without a torn last line.
+
+        Raises: UserError if another line is damaged.
+        """
         try:
-            data = (self.path / "events.jsonl").read_bytes()
+            data = (self.path / EVENTS).read_bytes()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+        events = []
+        for number, line in enumerate(data[: data.rfind(b"\n") + 1].split(b"\n")[:-1], start=1):
+            event = read_event(line)
+            if event is None:
+                raise UserError(
+                    f"Line {number} of run {self.id} is damaged. `python -m llm_app doctor --repair` sets it aside.",
+                    param="run",
+                )
+            events.append(event)
+        return events
+
+    def tail(self) -> Iterator[dict[str, Any]]:
+        """Events from the newest back, as far as a block at the end of the log holds them; damaged ones left out."""
+        try:
+            with (self.path / EVENTS).open("rb") as file:
+                start = end = file.seek(0, os.SEEK_END)
+                n_bytes, lines = BLOCK, [b""]
+                while start > 0 and len(lines) < 2:
+                    start = file.seek(max(0, end - n_bytes))
+                    data = file.read(end - start)
+                    # What stands before the first line end may be the rest of a longer line.
+                    lines = data[: data.rfind(b"\n") + 1].split(b"\n")[start > 0 :]
+                    n_bytes *= 8
+        except FileNotFoundError:
+            return
+        for line in reversed(lines[:-1]):
+            event = read_event(line)
+            if event is not None:
+                yield event
+
+    def is_locked(self) -> bool:
+        """Whether somebody is appending to it, in this process or another."""
+        return lock.is_held(self.path / EVENTS)
 
     def __enter__(self) -> "RunFolder":
         """Take the right to append, and cut a line that a kill tore.
 
-        Raises: UserError if another process has it.
+        Raises: RunIsRunning if another has it, RunNotFound if the run was deleted.
         """
         try:
-            self._file = os.open(self.path / "events.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            _lock(self._file, self.id)
+            self._file = os.open(self.path / EVENTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            if not lock.take(self._file):
+                raise RunIsRunning(
+                    f"Run {self.id} is under way in another process. Wait until it ends, or stop it.", param="run"
+                )
+            os.stat(self.path)  # it may have been deleted meanwhile
             self._cut()
+            (self.path / RESERVE).write_bytes(bytes(RESERVE_BYTES))
+        except FileNotFoundError:
+            self._close()
+            raise RunNotFound(f"Run {self.id} was deleted.", param="run") from None
         except OSError as error:
             self._close()
             raise _told(error, self.path) from error
@@ -93,15 +166,27 @@ class RunFolder:
             raise
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        if self._file is not None:
-            os.fsync(self._file)
-        self._close()
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        try:
+            if self._file is not None:
+                os.fsync(self._file)
+        except OSError as error:
+            if kind is None:  # else that is the reason to be told
+                raise _told(error, self.path) from error
+        finally:
+            with contextlib.suppress(OSError):
+                (self.path / RESERVE).unlink(missing_ok=True)
+            self._close()
+
+    def end(self, status: End, **fields: Any) -> None:
+        """Append how it ended, on a full disk into the room that was kept for this."""
+        (self.path / RESERVE).unlink(missing_ok=True)
+        self.append([{"type": "end", "status": status, **fields}])
 
     def append(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Add lines; when this returns, a kill does not lose them.
 
-        Raises: UserError when the disk is full or gone. The run can be resumed.
+        Raises: NoSpace when the disk is full, UserError when it is gone. The run can be resumed.
         """
         assert self._file is not None, "enter the folder before appending"
         lines = "".join(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n" for event in events)
@@ -162,18 +247,25 @@ def write_whole(path: Path, text: str) -> Path:
     return path
 
 
-def _lock(file: int, run_id: str) -> None:
+def new_id() -> str:
+    """Eight digits of the time in milliseconds, to the base 36, and four by chance."""
+    milliseconds, digits = time.time_ns() // 1_000_000, ""
+    for _ in range(8):
+        milliseconds, digit = divmod(milliseconds, 36)
+        digits = DIGITS[digit] + digits
+    return digits + "".join(secrets.choice(DIGITS) for _ in range(4))
+
+
+def read_event(line: bytes) -> dict[str, Any] | None:
+    """The event of a line, or None if it is damaged."""
     try:
-        import fcntl
-    except ImportError:  # Windows: nothing guards against two at once
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"Run {run_id} is under way in another process. Wait until it ends, or stop it.") from None
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def _told(error: OSError, path: Path) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return UserError(f"No space left in {path}. The run is paused; free some space and resume it.")
+        return NoSpace(f"No space left in {path}. The run is paused; free some space and resume it.")
     return UserError(f"Cannot write to {path}: {error.strerror}.")

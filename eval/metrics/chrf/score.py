@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics.chrf import CHRF
 
 
@@ -39,3 +41,21 @@ def chrf(
     streams: list[Any] = list(zip_longest(*lists))
     metric = CHRF(char_order=char_order, word_order=word_order, beta=beta, lowercase=lowercase)
     return Chrf(score=metric.corpus_score(predictions, streams).score, signature=str(metric.get_signature()))
+
+
+def chrf_counts(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> NDArray[np.float64]:
+    """Rows (n, 18): for each order the character n-grams of prediction, best reference, and common to both.
+
+    Their sums make up the corpus chrF.
+    """
+    metric = CHRF()
+    lists = [[given] if isinstance(given, str) else list(given) for given in references]
+    streams: list[Any] = list(zip_longest(*lists))
+    return np.array(metric._extract_corpus_statistics(predictions, streams), dtype=np.float64)
+
+
+def chrf_of_counts(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Corpus chrF of summed counts (..., 18): the `statistic` for bootstrap and permutation tests of chrF."""
+    metric = CHRF()
+    scores: NDArray[np.float64] = np.apply_along_axis(metric._compute_f_score, -1, totals)
+    return scores

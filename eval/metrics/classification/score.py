@@ -103,6 +103,31 @@ def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, 
     return float(np.abs(gaps).sum() / len(truths))
 
 
+def class_counts(predictions: ArrayLike, references: ArrayLike, n_classes: int) -> NDArray[np.float64]:
+    """Rows (n, 3 * n_classes) of class numbers: hits, predicted and true, a block each; their sums give F1 and MCC."""
+    guesses, truths = np.asarray(predictions), np.asarray(references)
+    each = np.eye(n_classes)
+    return np.concatenate([each[guesses] * (guesses == truths)[:, None], each[guesses], each[truths]], axis=1)
+
+
+def macro_f1_of_counts(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean F1 of the classes that occur, of summed counts: the `statistic` for bootstrap and permutation tests."""
+    hits, predicted, true = np.split(totals, 3, axis=-1)
+    occurs = predicted + true > 0
+    f1 = np.divide(2 * hits, predicted + true, out=np.zeros_like(hits), where=occurs)
+    scores: NDArray[np.float64] = f1.sum(axis=-1) / occurs.sum(axis=-1)
+    return scores
+
+
+def mcc_of_counts(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Matthews' correlation of summed counts, 0 where all truths or all guesses are one class; a `statistic` too."""
+    hits, predicted, true = np.split(totals, 3, axis=-1)
+    n = true.sum(axis=-1)
+    covariance = hits.sum(axis=-1) * n - (predicted * true).sum(axis=-1)
+    spread = np.sqrt((n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (true**2).sum(axis=-1)))
+    return np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 0)
+
+
 def _order(label: Label) -> tuple[bool, Label]:
     return isinstance(label, str), label  # numbers before names, should both occur
 
