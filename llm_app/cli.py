@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_flags(serve, ModelConfig, "model loaded at start")
 
     models = commands.add_parser("models", help="List the models and adapters of this machine.", allow_abbrev=False)
+    models.add_argument("--fetch", metavar="ORG/MODEL", help="First fetch this model from the Hugging Face hub.")
     models.add_argument("--json", action="store_true", help="As JSON.")
     return parser
 
@@ -103,9 +104,12 @@ def _serve(options: argparse.Namespace) -> NoReturn:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from llm_app.engine.catalog import list_adapters, list_models
+    from llm_app.engine.catalog import download, list_adapters, list_models
 
     settings = Settings.from_environment()
+    if options.fetch is not None:
+        for fraction in download(options.fetch, settings):
+            print(f"fetched {fraction:.0%} of {options.fetch}", file=sys.stderr, flush=True)
     models, adapters = list_models(settings), list_adapters(settings)
     if options.json:
         print(json.dumps({

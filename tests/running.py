@@ -1,8 +1,12 @@
 """A tiny model, loaded and answering, as the application does it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
 
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings
 from llm_app.engine.host import Host
@@ -24,6 +28,12 @@ def running(
         yield host
     finally:
         host.unload()
+
+
+def have_free(monkeypatch: pytest.MonkeyPatch, n_bytes: float | Callable[[], float]) -> None:
+    """The machine says that so much memory is free."""
+    read = n_bytes if callable(n_bytes) else lambda: n_bytes
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=read()))
 
 
 def ids_of(stream: Stream) -> list[int]:

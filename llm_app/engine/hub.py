@@ -57,7 +57,8 @@ def cached_folder(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    missing = ModelNotFound(f"{name} is not on this machine. Fetch it first: hf download {name}", param="model")
+    fetch = f"python -m llm_app models --fetch {name}"
+    missing = ModelNotFound(f"{name} is not on this machine. Fetch it first: {fetch}", param="model")
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError, ValueError):

@@ -126,7 +126,7 @@ def choose_precision(entry: ModelEntry, config: ModelConfig, device: torch.devic
     is_gguf = entry.path.suffix == ".gguf"
     if config.precision == "gguf" and not is_gguf:
         raise UserError(
-            f"Precision gguf keeps the blocks of a .gguf file, and {entry.name} is a folder of dense weights. "
+            f"Precision gguf keeps the blocks of a .gguf file, and {entry.id} is a folder of dense weights. "
             "Choose bf16, or int8, nf4 or fp4 to use less memory.",
             param="precision",
         )

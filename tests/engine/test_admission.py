@@ -10,7 +10,7 @@ import pytest
 from llm_app.config import Settings
 from llm_app.engine import decoding
 from llm_app.engine.host import Host
-from tests.running import GREEDY, ids_of, running
+from tests.running import GREEDY, have_free, ids_of, running
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def allow_positions(host: Host, monkeypatch: pytest.MonkeyPatch, n: int) -> int:
     decoder = host._decoder
     assert decoder is not None
     n_bytes = n * decoder._bytes_per_position
-    monkeypatch.setattr(decoding, "free_bytes", lambda device: n_bytes / decoding.CACHE_SHARE - decoder.n_cache_bytes)
+    have_free(monkeypatch, lambda: n_bytes / decoding.CACHE_SHARE - decoder.n_cache_bytes)
     return n_bytes
 
 

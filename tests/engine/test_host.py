@@ -11,11 +11,12 @@ import pytest
 
 from llm_app.config import ModelConfig, SamplingConfig, Settings
 from llm_app.engine import fit
+from llm_app.engine.catalog import find_model
 from llm_app.engine.host import Host
 from llm_app.errors import DoesNotFit, ModelBusy, ModelLoading, ModelNotFound, ModelRejected, ShuttingDown
 from tests import tiny
 from tests.engine.test_decoding import prompts, wait_until_idle
-from tests.running import GREEDY, ids_of, running
+from tests.running import GREEDY, have_free, ids_of, running
 
 ENDLESS = SamplingConfig(temperature=0.0, max_new_tokens=300, ignore_eos=True)
 
@@ -23,6 +24,12 @@ ENDLESS = SamplingConfig(temperature=0.0, max_new_tokens=300, ignore_eos=True)
 def drain(host: Host, folder: Path, **options: str) -> None:
     for _ in host.load(ModelConfig(str(folder), precision="fp32", **options)):
         pass
+
+
+def leave_too_little(monkeypatch: pytest.MonkeyPatch, host: Host, folder: Path) -> None:
+    """The machine has room for the model in this folder in place of the loaded one, not beside it."""
+    needs = fit.estimate(find_model(str(folder), host.settings), ModelConfig(str(folder), precision="fp32")).needs_bytes
+    have_free(monkeypatch, needs - host.loaded.n_bytes // 2)
 
 
 def test_a_reply_of_the_old_model_ends_normally_while_the_new_one_already_answers(
@@ -57,8 +64,8 @@ def test_L12_a_model_that_does_not_fit_even_without_the_present_one_leaves_it_se
     tiny_llama: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tiny_llama, settings) as host:
-        monkeypatch.setattr(fit, "estimate", lambda *a: fit.Fit(9e12, 8e9, None))
-        with pytest.raises(DoesNotFit, match=r"9,?000.0 GB.*8.0 GB"):
+        have_free(monkeypatch, 100_000_000)
+        with pytest.raises(DoesNotFit, match=r"0\.2 GB.*0\.1 GB"):
             drain(host, tiny_llama)
         assert ids_of(host.stream([5, 6], GREEDY))
 
@@ -67,18 +74,16 @@ def test_a_model_that_fits_only_in_place_of_the_present_one_takes_it_and_gives_i
     tiny_llama: Path, tiny_gpt2: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tiny_llama, settings) as host:
-        n_bytes = host.loaded.n_bytes
-        real = fit.estimate
-        monkeypatch.setattr(fit, "estimate", lambda entry, config: fit.Fit(n_bytes, 1.0, None))
+        leave_too_little(monkeypatch, host, tiny_gpt2)
         drain(host, tiny_gpt2)
         assert host.status().model == str(tiny_gpt2)
         broken = tiny.make_model(tmp_path / "broken", family="gpt2")
         (broken / "tokenizer.json").write_text("{")
-        n_bytes = host.loaded.n_bytes
+        leave_too_little(monkeypatch, host, broken)
         with pytest.raises(ModelRejected):
             drain(host, broken)
         assert host.status().model == str(tiny_gpt2)
-        monkeypatch.setattr(fit, "estimate", real)
+        have_free(monkeypatch, 4_000_000_000)
         assert ids_of(host.stream([5, 6], GREEDY))
 
 
@@ -209,8 +214,8 @@ def test_the_present_model_is_out_of_memory_before_one_that_needs_its_place_is_r
 ) -> None:
     with running(tiny_llama, settings) as host:
         list(host.stream([5, 6], GREEDY))
-        old, n_bytes = weakref.ref(host.loaded.model), host.loaded.n_bytes
-        monkeypatch.setattr(fit, "estimate", lambda entry, config: fit.Fit(n_bytes, 1, None))
+        old = weakref.ref(host.loaded.model)
+        leave_too_little(monkeypatch, host, tiny_gpt2)
         for progress in host.load(ModelConfig(str(tiny_gpt2), precision="fp32")):
             if progress.phase == "reading":
                 assert old() is None

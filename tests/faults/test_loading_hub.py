@@ -94,16 +94,23 @@ def hub(tiny_llama: Path) -> Iterator[str]:
 
 def fetch(names: list[str], home: Path, endpoint: str, *, offline: bool = False) -> dict:
     """What a process of its own is told, since the hub library reads its settings when it is imported."""
+    child = in_child(["-c", FETCH, str(home), *names], home, endpoint, offline=offline)
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def in_child(
+    arguments: list[str], home: Path, endpoint: str, *, offline: bool = False
+) -> subprocess.CompletedProcess[str]:
     environment = {
-        **os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1" if offline else "0",
+        **os.environ, "PROOFBENCH_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1" if offline else "0",
         "HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "3", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
     }
     child = subprocess.run(
-        [sys.executable, "-c", FETCH, str(home), *names],
+        [sys.executable, *arguments],
         env=environment, capture_output=True, text=True, timeout=110, check=False,
     )
     assert child.returncode == 0, child.stderr[-3000:]
-    return json.loads(child.stdout.splitlines()[-1])
+    return child
 
 
 def test_L18_each_reason_why_a_hub_model_cannot_be_had_has_its_own_sentence(hub: str, tmp_path: Path) -> None:
@@ -115,6 +122,12 @@ def test_L18_each_reason_why_a_hub_model_cannot_be_had_has_its_own_sentence(hub:
     assert told["listed"] == ["embedded", "org/good"]
 
 
+def test_the_command_line_fetches_a_model_when_asked_and_lists_it(hub: str, tmp_path: Path) -> None:
+    child = in_child(["-m", "llm_app", "models", "--fetch", "org/good", "--json"], tmp_path, hub)
+    assert "fetched 100% of org/good" in child.stderr
+    assert [model["name"] for model in json.loads(child.stdout)["models"]] == ["embedded", "org/good"]
+
+
 @pytest.mark.parametrize("offline", [True, False])
 def test_L18_without_network_it_says_no_network(offline: bool, tmp_path: Path) -> None:
     told = fetch(["org/good"], tmp_path, "http://127.0.0.1:9", offline=offline)  # nothing listens on port 9
@@ -122,5 +135,5 @@ def test_L18_without_network_it_says_no_network(offline: bool, tmp_path: Path) -
 
 
 def test_L18_a_hub_name_that_is_not_here_is_told_with_how_to_fetch_it(settings: Settings) -> None:
-    with pytest.raises(UserError, match="org/nowhere is not on this machine. Fetch it first: hf download org/nowhere"):
+    with pytest.raises(UserError, match="org/nowhere is not on this machine. Fetch it first: .*models --fetch org/nowhere"):
         find_model("org/nowhere", settings)

@@ -80,11 +80,15 @@ def test_X6_no_answer_tells_of_the_inside(live: Live, monkeypatch: pytest.Monkey
         assert inside is None, answer.text
 
 
-def test_X6_a_bug_of_ours_is_answered_with_an_id_only(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Host) -> None:
+class BrokenTokenizer:
+    def __getattr__(self, name: str) -> Any:
         raise RuntimeError("<Thing object at 0x7f0011223344> in /srv/secret.py")
 
-    monkeypatch.setattr(Host, "loaded", property(broken))
+    __call__ = __getattr__
+
+
+def test_X6_a_bug_of_ours_is_answered_with_an_id_only(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live.host.loaded, "tokenizer", BrokenTokenizer())
     response = live.chat()
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal_error"
