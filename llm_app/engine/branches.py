@@ -1,10 +1,11 @@
-"""Passes whose rows continue rows of an earlier pass, without changing it.
+"""One forward pass over trees of tokens: what inputs share stands in it once, and nothing is padded.
 
-Many choices branch off one context, many questions off the same examples: the earlier keys and values are copied into
-the rows of the next pass, which lie in memory that is used again and again.
+All tokens of all trees lie in one row, through which linear layers go at full speed. Attention takes them apart again:
+a token sees the base, the trunk of its tree and what stands before it on its own branch.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,54 +13,103 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
-from llm_app.engine.forward import Layout
-
 HEAD_ROWS = 128  # positions whose logits are held at once
 
 
-class Scratch:
-    """Memory for keys and values by name, layer and kind; it grows to the largest pass and starts as zeros.
+@dataclass
+class TreeLayout:
+    """Where the tokens of one pass stand: trees of (trunk, tails), all after the same `n_base` tokens."""
 
-    What an earlier pass left is masked, but must be finite: 0 times NaN is NaN.
-    """
+    n_base: int
+    trees: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
+    device: torch.device
+    ids: Tensor = field(init=False)  # (1, n)
+    positions: Tensor = field(init=False)  # (1, n)
+    trunk_offsets: list[int] = field(init=False, default_factory=list)  # of each tree, in the row
+    tail_offsets: list[list[int]] = field(init=False, default_factory=list)  # of each tail of each tree
+    _gather: Tensor = field(init=False)  # (trees, widest): the row's tokens, padded with token 0
+    _scatter: tuple[Tensor, Tensor] = field(init=False)  # (n,) each: tree and place of each token of the row
+    _branches: Tensor = field(init=False)  # (trees, widest): 0 for the trunk, then 1, 2, ...; -1 for padding
+    _masks: dict[int | None, Tensor] = field(init=False, default_factory=dict)
 
-    def __init__(self) -> None:
-        self._flat: dict[tuple[str, int, str], Tensor] = {}
+    def __post_init__(self) -> None:
+        ids: list[int] = []
+        positions: list[int] = []
+        owners: list[tuple[int, int, int]] = []  # tree, place, branch
+        for number, (trunk, tails) in enumerate(self.trees):
+            start = len(ids)
+            self.trunk_offsets.append(start)
+            self.tail_offsets.append([])
+            for branch, part in enumerate((trunk, *tails)):
+                if branch > 0:
+                    self.tail_offsets[-1].append(len(ids))
+                first = self.n_base + (len(trunk) if branch > 0 else 0)
+                owners += [(number, len(ids) - start + i, branch) for i in range(len(part))]
+                positions += range(first, first + len(part))
+                ids += part
+        self.ids = torch.tensor([ids], device=self.device)
+        self.positions = torch.tensor([positions], device=self.device)
+        tree, place, branch_of = torch.tensor(owners, device=self.device).T
+        shape = len(self.trees), int(place.max()) + 1
+        self._scatter = tree, place
+        self._gather = torch.zeros(shape, dtype=torch.long, device=self.device)
+        self._gather[tree, place] = torch.arange(len(ids), device=self.device)
+        self._branches = torch.full(shape, -1, device=self.device)
+        self._branches[tree, place] = branch_of
 
-    def take(self, key: tuple[str, int, str], like: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """A tensor of that shape; whatever had the same key before is overwritten."""
-        n = 1
-        for size in shape:
-            n *= size
-        flat = self._flat.get(key)
-        if flat is None or flat.numel() < n:
-            self._flat.pop(key, None)
-            flat = self._flat[key] = like.new_zeros(n)
-        return flat[:n].view(shape)
+    def mask(self, window: int | None) -> Tensor:
+        """Which keys each token sees, tree by tree: (trees, 1, widest, n_base + widest)."""
+        if window not in self._masks:
+            self._masks[window] = self._make_mask(window)
+        return self._masks[window]
+
+    def _make_mask(self, window: int | None) -> Tensor:
+        own = self.positions[0][self._gather]
+        branch = self._branches
+        seen = (branch[:, None] == branch[:, :, None]) | (branch[:, None] == 0)
+        seen &= own[:, None] <= own[:, :, None]
+        base = torch.arange(self.n_base, device=self.device).expand(len(own), -1)
+        keys = torch.cat([base, own], 1)
+        seen = torch.cat([seen.new_ones(len(own), own.shape[1], self.n_base), seen], 2)
+        if window is not None:
+            seen &= keys[:, None] > own[:, :, None] - window
+        return seen[:, None]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, window: int | None, scale: float | None) -> Tensor:
+        """Attention of each token to what it sees.
+
+        Query (1, heads, n, size), key and value (1, key heads, n_base + n, size); gives (1, n, heads, size).
+        """
+        heads = query.shape[1]
+        group = heads // key.shape[1]
+        trees = query[0][:, self._gather].transpose(0, 1)  # (trees, heads, widest, size)
+        keys, values = (self._with_base(each[0]).repeat_interleave(group, dim=1) for each in (key, value))
+        out = torch.nn.functional.scaled_dot_product_attention(
+            trees, keys, values, attn_mask=self.mask(window), scale=scale
+        )
+        return out.transpose(1, 2)[self._scatter][None]
+
+    def _with_base(self, row: Tensor) -> Tensor:
+        """(heads, n_base + n, size) -> (trees, heads, n_base + widest, size)."""
+        own = row[:, self.n_base :][:, self._gather].transpose(0, 1)
+        if self.n_base == 0:
+            return own
+        return torch.cat([row[None, :, : self.n_base].expand(len(own), -1, -1, -1), own], 2)
 
 
 class Branch(Cache):
-    """Keys and values of one pass: what its rows inherit, and what they add.
+    """Keys and values of one pass behind those of its base; `is_base` keeps them for passes that go on from it."""
 
-    Row i continues row `sources[i]` of the parent after `layout.starts[i]` tokens; without a parent all start at 0.
-    """
-
-    def __init__(
-        self, layout: Layout, scratch: Scratch, name: str, parent: "Branch | None", sources: Sequence[int]
-    ) -> None:
+    def __init__(self, base: "Branch | None", *, is_base: bool = False) -> None:
         super().__init__(layers=[])
-        self.layout = layout
-        self._scratch, self._name = scratch, name
-        self._parent = parent
-        self._n_inherited = max(layout.starts)
-        # One parent row for all is read in place; else the rows are gathered.
-        self._source = torch.tensor(sources, device=layout.device) if len(set(sources)) > 1 else sources[0]
+        self._base = base
+        self._is_base = is_base
         self._held: dict[tuple[int, str], Tensor] = {}
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values behind the inherited ones, give all."""
+        """All keys and values that this pass may read."""
         return self._extended(layer_idx, "keys", key_states), self._extended(layer_idx, "values", value_states)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -71,21 +121,10 @@ class Branch(Cache):
         return query_length, 0
 
     def _extended(self, layer: int, kind: str, new: Tensor) -> Tensor:
-        if self._parent is None:
-            self._held[layer, kind] = new
-            return new
-        rows, heads, n_new, size = new.shape
-        shape = (rows, heads, self.layout.length, size)
-        held = self._scratch.take((self._name, layer, kind), new, shape)
-        before = self._parent._held[layer, kind][self._source, :, : self._n_inherited]
-        held[:, :, : self._n_inherited] = before
-        starts = self.layout.starts
-        if min(starts) == max(starts):
-            held[:, :, starts[0] : starts[0] + n_new] = new
-        else:
-            held[self.layout.rows, :, self.layout.positions] = new.transpose(1, 2)
-        self._held[layer, kind] = held
-        return held
+        whole = new if self._base is None else torch.cat([self._base._held[layer, kind], new], 2)
+        if self._is_base:
+            self._held[layer, kind] = whole
+        return whole
 
 
 class Reading:
@@ -97,35 +136,43 @@ class Reading:
         self._head: Callable[[Tensor], Tensor] = model.get_output_embeddings()
         self._is_split = self._splits()
 
-    def states(self, tokens: Sequence[Sequence[int]], branch: Branch) -> Tensor:
-        """What the output layer reads after each new token: (rows, new, size); logits where the parts do not split."""
-        layout = branch.layout
-        ids = torch.zeros(len(tokens), layout.n_new, dtype=torch.long)
-        for i, row in enumerate(tokens):
-            ids[i, : len(row)] = torch.tensor(row)
-        last = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        positions = layout.positions if last is None else layout.positions.clamp(max=last - 1)
+    def states(self, layout: TreeLayout, branch: Branch) -> Tensor:
+        """What the output layer reads after each token: (n, size); logits where the parts do not split."""
         arguments = {
-            "input_ids": ids.to(layout.device),
-            "position_ids": positions,
+            "input_ids": layout.ids,
+            "position_ids": layout.positions,
             "attention_mask": torch.empty(1, 1, 1, 1, device=layout.device),  # of four dimensions: taken as it is
             "past_key_values": branch,
             "use_cache": True,
             "layout": layout,
         }
         if self._is_split:
-            return self._body(**arguments).last_hidden_state
-        return self._model(**arguments).logits
+            return self._body(**arguments).last_hidden_state[0]
+        return self._model(**arguments).logits[0]
 
-    def logprobs(self, states: Tensor, targets: Tensor) -> tuple[list[float], list[bool]]:
-        """Natural-log probability of each target, and whether none is more likely; computed in float32."""
-        values: list[float] = []
-        greedy: list[bool] = []
-        for part, wanted in zip(states.split(HEAD_ROWS), targets.split(HEAD_ROWS), strict=True):
+    def logprobs(self, states: Tensor, wanted: Sequence[tuple[int, int]]) -> tuple[list[float], list[bool]]:
+        """Natural-log probability of each (position, target), and whether no token is more likely; in float32.
+
+        A position that several ask for goes through the output layer once.
+        """
+        positions = torch.tensor(sorted({position for position, _ in wanted}), device=states.device)
+        row_of = {position: row for row, position in enumerate(positions.tolist())}
+        order = sorted(range(len(wanted)), key=lambda i: row_of[wanted[i][0]])
+        values, greedy = [0.0] * len(wanted), [False] * len(wanted)
+        first = 0
+        for start in range(0, len(positions), HEAD_ROWS):
+            part = states[positions[start : start + HEAD_ROWS]]
             logits = (self._head(part) if self._is_split else part).float()
-            chosen = logits.gather(-1, wanted[:, None])[:, 0]
-            values += (chosen - logits.logsumexp(-1)).tolist()
-            greedy += (chosen >= logits.amax(-1)).tolist()
+            end = first
+            while end < len(order) and row_of[wanted[order[end]][0]] < start + len(part):
+                end += 1
+            asked = order[first:end]
+            rows = torch.tensor([row_of[wanted[i][0]] - start for i in asked], device=states.device)
+            chosen = logits[rows, torch.tensor([wanted[i][1] for i in asked], device=states.device)]
+            found = (chosen - logits.logsumexp(-1)[rows]).tolist(), (chosen >= logits.amax(-1)[rows]).tolist()
+            for i, value, is_greedy in zip(asked, *found, strict=True):
+                values[i], greedy[i] = value, is_greedy
+            first = end
         return values, greedy
 
     @torch.inference_mode()

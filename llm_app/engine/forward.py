@@ -19,6 +19,8 @@ from transformers.cache_utils import Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from llm_app.engine.branches import TreeLayout
+
 ATTENTION = "proofbench"
 ROW_STEP, POSITION_STEP = 4, 256
 
@@ -169,7 +171,7 @@ def attend(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    layout: Layout | None = None,
+    layout: Layout | TreeLayout | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention under a layout; without one, what transformers does.
@@ -180,7 +182,10 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
         raise NotImplementedError("attention with soft capping or sinks is not batched here")
-    mask, scale = layout.mask(kwargs.get("sliding_window")), kwargs.get("scaling")
+    window, scale = kwargs.get("sliding_window"), kwargs.get("scaling")
+    if isinstance(layout, TreeLayout):
+        return layout.attend(query, key, value, window, scale), None
+    mask = layout.mask(window)
     rows, heads, n_new, _ = query.shape
     group = heads // key.shape[1]
     if n_new == 1 and group > 1:
@@ -190,7 +195,7 @@ def attend(
         return out.reshape(rows, 1, heads, -1), None
     if group > 1:
         key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
-    is_causal = mask is not None and max(layout.starts) == 0 and kwargs.get("sliding_window") is None
+    is_causal = mask is not None and max(layout.starts) == 0 and window is None
     out = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=None if is_causal else mask, is_causal=is_causal, scale=scale
     )

@@ -1,8 +1,9 @@
 """Which forward passes answer many scoring requests.
 
-What prompts share is read once, on two levels: a base that all rows of a batch start with (few-shot examples), and
-stems (the context of one question's choices). Rows of like length go together. The plan depends on the requests alone,
-so that the same requests always meet the same batches, and give the same numbers to the last bit.
+What prompts share is read once, on two levels: a base that all trees of a batch start with (few-shot examples), and
+the trunk of each tree (the context of one question's choices). A pass takes whole trees, flat and without padding. The
+plan depends on the requests alone, so that the same requests always meet the same batches, and give the same numbers
+to the last bit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 Request = tuple[Sequence[int], Sequence[int]]  # token ids of context and continuation
 
 LEAST_BASE_ROWS, LEAST_BASE_TOKENS = 8, 64  # below, a pass of its own costs more than it saves
-LEAST_STEM_TOKENS = 4
-LEAST_PASS_TOKENS = 256  # a pass is not cut short to avoid padding before it has as many
+LEAST_TRUNK_TOKENS = 4
+MAX_KEYS = 32_768  # that the trees of one pass attend to, the base counted for each
 
 
 @dataclass(frozen=True)
@@ -33,95 +34,75 @@ class Leaf:
 
     @property
     def n_free(self) -> int:
-        """Tokens before the first position that is read; they may be computed elsewhere."""
+        """Tokens before the first position that is read."""
         return min(reader.start for reader in self.readers)
 
 
 @dataclass(frozen=True)
-class Stem:
-    """Leaves that begin with the same `n_shared` tokens."""
+class Tree:
+    """Inputs that begin with the same `n_trunk` tokens, of which the pass finds the first `n_base` in its base."""
 
-    n_shared: int
+    n_base: int
+    n_trunk: int
     leaves: tuple[Leaf, ...]
 
     @property
-    def ids(self) -> tuple[int, ...]:
-        """The shared tokens."""
-        return self.leaves[0].ids[: self.n_shared]
+    def trunk(self) -> tuple[int, ...]:
+        """What the leaves share beyond the base."""
+        return self.leaves[0].ids[self.n_base : self.n_trunk]
+
+    @property
+    def size(self) -> int:
+        """Tokens that are computed."""
+        return self.n_trunk - self.n_base + sum(len(leaf.ids) - self.n_trunk for leaf in self.leaves)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Stems that go through the model together; all begin with the same `n_base` tokens.
+    """Trees that go through the model together; all begin with the tokens of `base`, none of which is read."""
 
-    Either every stem is longer than the base, or none is.
-    """
-
-    n_base: int
-    stems: tuple[Stem, ...]
+    base: tuple[int, ...]
+    trees: tuple[Tree, ...]
 
     @property
-    def base(self) -> tuple[int, ...]:
-        """The tokens that all rows begin with."""
-        return self.stems[0].ids[: self.n_base]
+    def size(self) -> int:
+        """Tokens that are computed beyond the base."""
+        return sum(tree.size for tree in self.trees)
 
     @property
     def indices(self) -> Iterator[int]:
         """The requests that it answers."""
-        return (reader.index for stem in self.stems for leaf in stem.leaves for reader in leaf.readers)
+        return (reader.index for tree in self.trees for leaf in tree.leaves for reader in leaf.readers)
 
     def halves(self) -> tuple["Batch", "Batch"] | None:
-        """The same work in two batches; None if it is a single row."""
-        if len(self.stems) > 1:
-            middle = len(self.stems) // 2
-            return Batch(self.n_base, self.stems[:middle]), Batch(self.n_base, self.stems[middle:])
-        (stem,) = self.stems
-        if len(stem.leaves) == 1:
+        """The same work in two batches; None if it is a single input."""
+        if len(self.trees) > 1:
+            middle = len(self.trees) // 2
+            return Batch(self.base, self.trees[:middle]), Batch(self.base, self.trees[middle:])
+        (tree,) = self.trees
+        if len(tree.leaves) == 1:
             return None
-        middle = len(stem.leaves) // 2
-        first, second = Stem(stem.n_shared, stem.leaves[:middle]), Stem(stem.n_shared, stem.leaves[middle:])
-        return Batch(self.n_base, (first,)), Batch(self.n_base, (second,))
+        middle = len(tree.leaves) // 2
+        first = Tree(tree.n_base, tree.n_trunk, tree.leaves[:middle])
+        second = Tree(tree.n_base, tree.n_trunk, tree.leaves[middle:])
+        return Batch(self.base, (first,)), Batch(self.base, (second,))
 
 
-def plan(
-    requests: Sequence[Request], *, n_context: int, budget_tokens: int, max_positions: int
-) -> list[Batch]:
-    """Batches of at most `budget_tokens` per pass, whose keys and values take at most `max_positions`.
+def plan(requests: Sequence[Request], *, n_context: int, budget_tokens: int) -> list[Batch]:
+    """Batches of at most `budget_tokens`; only a single input may exceed that, to be read in several passes.
 
-    A request that is longer than the context loses tokens on the left. Only a single row may exceed the budget.
+    A request that is longer than the context loses tokens on the left.
     """
     leaves = sorted(_leaves(requests, n_context), key=lambda leaf: leaf.ids)
     batches: list[Batch] = []
-    for n_base, family in _families(leaves):
-        shared: list[Stem] = []
-        single: list[Stem] = []
-        for run, n_shared in _runs(family, n_base, LEAST_STEM_TOKENS):
-            if len(run) > 1 and n_shared > n_base:
-                shared += _bounded(Stem(n_shared, tuple(run)), budget_tokens, max_positions)
-            else:
-                single += [Stem(n_base, (leaf,)) for leaf in run]
-        batches += _packed(n_base, shared, budget_tokens, max_positions)
-        batches += _packed(n_base, single, budget_tokens, max_positions)
+    for n_base, family in _families(leaves, budget_tokens):
+        trees = [
+            part
+            for run, n_shared in _runs(family, n_base, LEAST_TRUNK_TOKENS)
+            for part in _bounded(Tree(n_base, n_shared, tuple(run)), budget_tokens)
+        ]
+        batches += _packed(family[0].ids[:n_base], trees, budget_tokens)
     return batches
-
-
-def passes(batch: Batch, budget_tokens: int, max_positions: int) -> Iterator[list[tuple[int, Leaf]]]:
-    """The rows of the last level, as (number of the stem, leaf), in passes with little padding."""
-    rows = [(number, leaf) for number, stem in enumerate(batch.stems) for leaf in stem.leaves]
-    shared = [stem.n_shared for stem in batch.stems]
-    rows.sort(key=lambda row: -(len(row[1].ids) - shared[row[0]]))
-    group: list[tuple[int, Leaf]] = []
-    widest = longest = 0
-    for number, leaf in rows:
-        n_new, n = len(leaf.ids) - shared[number], len(group) + 1
-        is_full = n * widest > budget_tokens or n * max(longest, len(leaf.ids)) > max_positions
-        is_padded = len(group) * widest >= LEAST_PASS_TOKENS and n_new < 0.7 * widest
-        if group and (is_full or is_padded):
-            yield group
-            group, widest, longest = [], 0, 0
-        group.append((number, leaf))
-        widest, longest = max(widest, n_new), max(longest, len(leaf.ids))
-    yield group
 
 
 def _leaves(requests: Sequence[Request], n_context: int) -> list[Leaf]:
@@ -140,12 +121,14 @@ def _leaves(requests: Sequence[Request], n_context: int) -> list[Leaf]:
     return [Leaf(ids, tuple(found)) for ids, found in readers.items()]
 
 
-def _families(leaves: list[Leaf]) -> Iterator[tuple[int, list[Leaf]]]:
-    """Large sets with a long common beginning, then all the rest with none."""
+def _families(leaves: list[Leaf], budget_tokens: int) -> Iterator[tuple[int, list[Leaf]]]:
+    """Sets whose common beginning is worth a pass of its own, then all the rest with none."""
     rest: list[Leaf] = []
     for run, n_shared in _runs(leaves, 0, LEAST_BASE_TOKENS):
-        if len(run) >= LEAST_BASE_ROWS and n_shared >= LEAST_BASE_TOKENS:
-            yield n_shared, run
+        n_base = min(n_shared, *(leaf.n_free for leaf in run)) if len(run) > 1 else 0
+        is_large = len(run) >= LEAST_BASE_ROWS and n_base >= LEAST_BASE_TOKENS
+        if is_large or n_base > budget_tokens // 2:
+            yield n_base, run
         else:
             rest += run
     if rest:
@@ -154,18 +137,19 @@ def _families(leaves: list[Leaf]) -> Iterator[tuple[int, list[Leaf]]]:
 
 def _runs(leaves: list[Leaf], floor: int, least: int) -> Iterator[tuple[list[Leaf], int]]:
     """Neighbours that share at least `least` tokens beyond `floor`, and no less than half of what fewer would."""
-    if not leaves:
-        return
-    run, n_shared = [leaves[0]], leaves[0].n_free
-    for leaf in leaves[1:]:
-        both = min(n_shared, leaf.n_free, _n_common(run[-1].ids, leaf.ids))
-        if both - floor >= max(least, (n_shared - floor) // 2):
+    run: list[Leaf] = []
+    n_shared = 0
+    for leaf in leaves:
+        both = min(n_shared, _n_common(run[-1].ids, leaf.ids)) if run else 0
+        if run and both - floor >= max(least, (n_shared - floor) // 2):
             run.append(leaf)
             n_shared = both
         else:
-            yield run, n_shared
-            run, n_shared = [leaf], leaf.n_free
-    yield run, n_shared
+            if run:
+                yield run, n_shared
+            run, n_shared = [leaf], len(leaf.ids)
+    if run:
+        yield run, n_shared
 
 
 def _n_common(a: Sequence[int], b: Sequence[int]) -> int:
@@ -180,33 +164,30 @@ def _n_common(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-def _bounded(stem: Stem, budget_tokens: int, max_positions: int) -> Iterator[Stem]:
-    """The stem, cut where its leaves alone would fill more than one batch."""
-    most = max(len(leaf.ids) for leaf in stem.leaves)
-    tail = most - stem.n_shared
-    n = max(1, min(budget_tokens // tail, max_positions // most))
-    for start in range(0, len(stem.leaves), n):
-        yield Stem(stem.n_shared, stem.leaves[start : start + n])
+def _bounded(tree: Tree, budget_tokens: int) -> Iterator[Tree]:
+    """The tree, cut where its leaves alone would fill more than one batch."""
+    kept: list[Leaf] = []
+    n = tree.n_trunk - tree.n_base
+    for leaf in tree.leaves:
+        n_tail = len(leaf.ids) - tree.n_trunk
+        if kept and n + n_tail > budget_tokens:
+            yield Tree(tree.n_base, tree.n_trunk, tuple(kept))
+            kept, n = [], tree.n_trunk - tree.n_base
+        kept.append(leaf)
+        n += n_tail
+    yield Tree(tree.n_base, tree.n_trunk, tuple(kept))
 
 
-def _packed(n_base: int, stems: list[Stem], budget_tokens: int, max_positions: int) -> Iterator[Batch]:
-    """Long ones first, so that memory that does not suffice shows at once."""
-    by_length = sorted(stems, key=lambda stem: -max(len(leaf.ids) for leaf in stem.leaves))
-    kept: list[Stem] = []
-    n_widest = n_longest = n_read = 0
-    for stem in by_length:
-        n_own = stem.n_shared - n_base
-        n_tails = sum(len(leaf.ids) - stem.n_shared for leaf in stem.leaves)
-        n = len(kept) + 1
-        is_over = (
-            n * max(n_widest, n_own) > budget_tokens
-            or n_read + n_tails > budget_tokens
-            or n * max(n_longest, stem.n_shared) > max_positions
-        )
-        if kept and is_over:
-            yield Batch(n_base, tuple(kept))
-            kept, n_widest, n_longest, n_read = [], 0, 0, 0
-        kept.append(stem)
-        n_widest, n_longest, n_read = max(n_widest, n_own), max(n_longest, stem.n_shared), n_read + n_tails
+def _packed(base: tuple[int, ...], trees: list[Tree], budget_tokens: int) -> Iterator[Batch]:
+    """Trees of like size together, since attention pads them; large ones first, so that too little memory shows."""
+    kept: list[Tree] = []
+    n = n_keys = 0
+    for tree in sorted(trees, key=lambda tree: -tree.size):
+        n_keys = max(n_keys, len(base) + tree.size)
+        if kept and (n + tree.size > budget_tokens or (len(kept) + 1) * n_keys > MAX_KEYS):
+            yield Batch(base, tuple(kept))
+            kept, n, n_keys = [], 0, len(base) + tree.size
+        kept.append(tree)
+        n += tree.size
     if kept:
-        yield Batch(n_base, tuple(kept))
+        yield Batch(base, tuple(kept))

@@ -1,18 +1,16 @@
-"""Runs the batches of a scoring plan: base, stems, then the rows that are read."""
+"""Runs the batches of a scoring plan: the base first, then the trees whose positions are read."""
 
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
-from llm_app.engine.branches import Branch, Reading, Scratch
-from llm_app.engine.forward import Layout
+from llm_app.engine.branches import Branch, Reading, TreeLayout
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.packing import Batch, Leaf, passes
+from llm_app.engine.packing import Batch, Leaf, Tree
 from llm_app.engine.turn import BATCH, Turn
 from llm_app.errors import UserError
 
@@ -22,25 +20,28 @@ Score = tuple[int, float, bool]  # index of the request, sum of log-probabilitie
 
 
 @dataclass
-class _Part:
-    """What one pass reads for one request."""
+class _Base:
+    """Tokens that were read already, for passes that go on from them."""
 
-    index: int
-    row: int
-    first: int  # position among the new tokens
-    targets: tuple[int, ...]
+    ids: tuple[int, ...] = ()
+    branch: Branch | None = None
+
+
+@dataclass
+class _Tally:
+    """The parts of one request's answer, in the order of its tokens."""
+
+    values: list[float] = field(default_factory=list)
+    is_greedy: bool = True
 
 
 class Scorer:
     """Runs batches of a plan; the base of a family of batches is computed once."""
 
-    def __init__(
-        self, loaded: LoadedModel, turn: Turn, adapter: str | None, budget_tokens: int, max_positions: int
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, turn: Turn, adapter: str | None, budget_tokens: int) -> None:
         self._loaded, self._turn, self._adapter = loaded, turn, adapter
-        self._budget, self._max_positions = budget_tokens, max_positions
-        self._scratch = Scratch()
-        self._base: tuple[tuple[int, ...], Branch] | None = None
+        self._budget = budget_tokens
+        self._base = _Base()
         with self._held():
             self._reading = Reading(loaded.model)
 
@@ -52,7 +53,7 @@ class Scorer:
             if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
                 raise
             # Nothing of the failed pass may stay while the halves run.
-            self._base, self._scratch = None, Scratch()
+            self._base = _Base()
             error.__traceback__ = None
             scores = []
         if scores:
@@ -61,83 +62,66 @@ class Scorer:
         halves = batch.halves()
         if halves is None:
             raise UserError("There is not enough memory to score a single request. Choose int8 or nf4.")
-        log.warning("not enough memory for a batch of %d rows; it is halved", sum(len(s.leaves) for s in batch.stems))
+        log.warning("not enough memory for a batch of %d inputs; it is halved", sum(len(t.leaves) for t in batch.trees))
         for half in halves:
             yield from self.run(half)
 
     def _scores(self, batch: Batch) -> Iterator[Score]:
-        parent = self._base_of(batch)
-        sources = [0] * len(batch.stems)
-        if batch.stems[0].n_shared > batch.n_base:
-            tokens = [stem.ids[batch.n_base :] for stem in batch.stems]
-            for _, _, branch in self._advance("stem", tokens, [batch.n_base] * len(tokens), parent, sources):
-                parent = branch
-            sources = list(range(len(batch.stems)))
-        for rows in passes(batch, self._budget, self._max_positions):
-            yield from self._read(batch, rows, parent, sources)
+        if self._base.ids != batch.base:
+            self._base = _Base()
+            for start in range(0, len(batch.base), self._budget):
+                self._base, _ = self._continued(self._base, batch.base[start : start + self._budget])
+        tallies: dict[int, _Tally] = {}
+        if batch.size > self._budget:
+            ((leaf,),) = (tree.leaves for tree in batch.trees)
+            self._read_long(leaf, tallies)
+        else:
+            self._read_trees(batch.trees, tallies)
+        for index, tally in tallies.items():
+            yield index, sum(tally.values), tally.is_greedy
 
-    def _read(
-        self, batch: Batch, rows: list[tuple[int, Leaf]], parent: Branch | None, sources: list[int]
-    ) -> Iterator[Score]:
-        starts = [batch.stems[number].n_shared for number, _ in rows]
-        tokens = [leaf.ids[start:] for (_, leaf), start in zip(rows, starts, strict=True)]
-        sums: dict[int, tuple[float, bool]] = {}
-        chosen = [sources[number] for number, _ in rows]
-        for offset, states, branch in self._advance("leaf", tokens, starts, parent, chosen):
-            parts = _parts(rows, starts, offset, branch.layout.n_new)
-            for part, value, is_greedy in self._values(states, parts):
-                before, was_greedy = sums.get(part.index, (0.0, True))
-                sums[part.index] = before + value, was_greedy and is_greedy
-        yield from ((index, value, is_greedy) for index, (value, is_greedy) in sums.items())
-
-    def _values(self, states: Tensor, parts: list[_Part]) -> Iterator[tuple[_Part, float, bool]]:
-        """Equal positions go through the output layer once for each that reads them; they are few."""
-        if not parts:
-            return
-        device = states.device
-        rows = torch.tensor([part.row for part in parts for _ in part.targets], device=device)
-        places = torch.tensor([part.first + i for part in parts for i in range(len(part.targets))], device=device)
-        targets = torch.tensor([target for part in parts for target in part.targets], device=device)
+    def _read_trees(self, trees: Sequence[Tree], tallies: dict[int, _Tally]) -> None:
+        """One pass over all trees."""
+        parts = [(tree.trunk, [leaf.ids[tree.n_trunk :] for leaf in tree.leaves]) for tree in trees]
+        layout = TreeLayout(len(self._base.ids), parts, self._loaded.device)
+        readers, wanted = [], []
+        for number, tree in enumerate(trees):
+            trunk = layout.trunk_offsets[number] - tree.n_base
+            for leaf, tail_offset in zip(tree.leaves, layout.tail_offsets[number], strict=True):
+                tail = tail_offset - tree.n_trunk
+                for reader in leaf.readers:
+                    for position, target in enumerate(reader.targets, reader.start):
+                        readers.append(reader.index)
+                        wanted.append((position + (trunk if position < tree.n_trunk else tail), target))
         with self._held():
-            values, greedy = self._reading.logprobs(states[rows, places], targets)
-        start = 0
-        for part in parts:
-            end = start + len(part.targets)
-            yield part, sum(values[start:end]), all(greedy[start:end])
-            start = end
+            states = self._reading.states(layout, Branch(self._base.branch))
+        with self._held():
+            values, greedy = self._reading.logprobs(states, wanted)
+        _add(tallies, readers, values, greedy)
 
-    def _base_of(self, batch: Batch) -> Branch | None:
-        if batch.n_base == 0:
-            return None
-        if self._base is None or self._base[0] != batch.base:
-            self._base, held = None, None
-            for _, _, branch in self._advance("base", [batch.base], [0], None, [0]):
-                held = branch
-            assert held is not None
-            self._base = batch.base, held
-        return self._base[1]
+    def _read_long(self, leaf: Leaf, tallies: dict[int, _Tally]) -> None:
+        """One input that is longer than the budget, in several passes."""
+        base = self._base
+        for start in range(len(base.ids), len(leaf.ids), self._budget):
+            end = min(start + self._budget, len(leaf.ids))
+            base, states = self._continued(base, leaf.ids[start:end])
+            found = [
+                (reader.index, (position - start, target))
+                for reader in leaf.readers
+                for position, target in enumerate(reader.targets, reader.start) if start <= position < end
+            ]
+            if found:
+                with self._held():
+                    values, greedy = self._reading.logprobs(states, [place for _, place in found])
+                _add(tallies, [index for index, _ in found], values, greedy)
 
-    def _advance(
-        self,
-        name: str,
-        tokens: Sequence[Sequence[int]],
-        starts: Sequence[int],
-        parent: Branch | None,
-        sources: Sequence[int],
-    ) -> Iterator[tuple[int, Tensor, Branch]]:
-        """One pass; a single row that is longer than the budget takes several. Gives (offset, states, branch)."""
-        n = max(len(row) for row in tokens)
-        step = self._budget if len(tokens) == 1 else n
-        for number, offset in enumerate(range(0, n, step)):
-            new = [row[offset : offset + step] for row in tokens]
-            n_new = max(len(row) for row in new)
-            layout = Layout(0, [start + offset for start in starts], n_new, self._loaded.device)
-            # A chunk continues the one before it, so the two must not lie in the same memory.
-            branch = Branch(layout, self._scratch, f"{name}{number % 2}", parent, sources)
-            with self._held():
-                states = self._reading.states(new, branch)
-            yield offset, states, branch
-            parent, sources = branch, [0]
+    def _continued(self, base: _Base, ids: tuple[int, ...]) -> tuple[_Base, torch.Tensor]:
+        """The base with more tokens behind it, and the states after each of those."""
+        layout = TreeLayout(len(base.ids), [(ids, [])], self._loaded.device)
+        branch = Branch(base.branch, is_base=True)
+        with self._held():
+            states = self._reading.states(layout, branch)
+        return _Base(base.ids + ids, branch), states
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -146,13 +130,8 @@ class Scorer:
             yield
 
 
-def _parts(rows: list[tuple[int, Leaf]], starts: Sequence[int], offset: int, n_new: int) -> list[_Part]:
-    """What is read among the new tokens of a pass, which stand `offset` after the starts of their rows."""
-    found = []
-    for row, (_, leaf) in enumerate(rows):
-        for reader in leaf.readers:
-            first = reader.start - starts[row] - offset
-            targets = reader.targets[max(0, -first) : max(0, n_new - first)]
-            if targets:
-                found.append(_Part(reader.index, row, max(0, first), targets))
-    return found
+def _add(tallies: dict[int, _Tally], indices: list[int], values: list[float], greedy: list[bool]) -> None:
+    for index, value, is_greedy in zip(indices, values, greedy, strict=True):
+        tally = tallies.setdefault(index, _Tally())
+        tally.values.append(value)
+        tally.is_greedy &= is_greedy

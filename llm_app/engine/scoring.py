@@ -3,13 +3,12 @@
 import math
 from collections.abc import Collection, Iterator, Sequence
 
-import psutil
 import torch
 from torch import Tensor
 
-from llm_app.engine.forward import SlotCache, bytes_per_position, forward_all
+from llm_app.engine.forward import SlotCache, forward_all
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.packing import Request, plan
+from llm_app.engine.packing import Batch, Request, plan
 from llm_app.engine.scorer import Score, Scorer
 from llm_app.engine.turn import BATCH, Turn
 from llm_app.errors import ContextLengthExceeded, UserError
@@ -17,7 +16,6 @@ from llm_app.messages import TokenLogprob
 
 CHUNK_TOKENS = 256  # positions whose logits are held at once
 BUDGET_TOKENS = 1024  # of one pass: as fast as larger ones, and a chat waits no longer than for this
-CACHE_SHARE = 0.1  # of the machine's memory, for keys and values; of all, not of what is free: batches must not vary
 
 
 def loglikelihoods(
@@ -38,13 +36,15 @@ def loglikelihoods(
     if not loaded.is_batchable:
         yield from _one_by_one(loaded, turn, requests, adapter, wanted)
         return
-    total = psutil.virtual_memory().total if loaded.device.type == "cpu" else _device_bytes(loaded)
-    max_positions = max(budget_tokens, int(CACHE_SHARE * total) // bytes_per_position(loaded.model))
-    scorer = Scorer(loaded, turn, adapter, budget_tokens, max_positions)
-    batches = plan(requests, n_context=loaded.n_context, budget_tokens=budget_tokens, max_positions=max_positions)
-    for batch in batches:
+    scorer = Scorer(loaded, turn, adapter, budget_tokens)
+    for batch in batches_of(loaded, requests, budget_tokens):
         if wanted is None or any(index in wanted for index in batch.indices):
             yield from scorer.run(batch)
+
+
+def batches_of(loaded: LoadedModel, requests: Sequence[Request], budget_tokens: int = BUDGET_TOKENS) -> list[Batch]:
+    """The batches in which `loglikelihoods` answers these requests."""
+    return plan(requests, n_context=loaded.n_context, budget_tokens=budget_tokens)
 
 
 def rolling(
@@ -115,10 +115,6 @@ def _one_by_one(
         yield index, sum(values), is_greedy
 
 
-def _device_bytes(loaded: LoadedModel) -> int:
-    return int(torch.cuda.mem_get_info(loaded.device)[1])
-
-
 def prompt_logprobs(
     loaded: LoadedModel, turn: Turn, prompt_ids: Sequence[int], n_top: int, adapter: str | None
 ) -> list[TokenLogprob]:
@@ -137,7 +133,7 @@ def prompt_logprobs(
         )
     data = loaded.token_bytes
     scored = [TokenLogprob(prompt_ids[0], data(prompt_ids[0]), math.nan)]
-    for logprobs, targets in _chunks(loaded, turn, prompt_ids, adapter):
+    for logprobs, targets in distributions(loaded, turn, prompt_ids, adapter=adapter):
         chosen = logprobs.gather(-1, torch.tensor(targets, device=logprobs.device)[:, None])[:, 0].tolist()
         values, ids = (t.tolist() for t in logprobs.topk(n_top))
         for target, logprob, row_ids, row_values in zip(targets, chosen, ids, values, strict=True):
@@ -146,9 +142,13 @@ def prompt_logprobs(
     return scored
 
 
-def _chunks(
-    loaded: LoadedModel, turn: Turn, ids: Sequence[int], adapter: str | None
+def distributions(
+    loaded: LoadedModel, turn: Turn, ids: Sequence[int], *, adapter: str | None = None
 ) -> Iterator[tuple[Tensor, list[int]]]:
+    """Log-probabilities of all tokens after each token of a text, with the token that follows.
+
+    Gives (positions, vocabulary) in float32, some positions at a time; the last token has nothing after it.
+    """
     cache = SlotCache()
     for start in range(0, len(ids) - 1, CHUNK_TOKENS):
         new = list(ids[start : start + CHUNK_TOKENS])
@@ -160,5 +160,5 @@ def _chunks(
                 with torch.inference_mode():
                     whole = torch.tensor([ids[: start + len(new)]], device=loaded.device)
                     logits = loaded.model(whole).logits[0, start:].float()
-            targets = list(ids[start + 1 : start + 1 + len(new)])
-            yield torch.log_softmax(logits[: len(targets)], -1), targets
+        targets = list(ids[start + 1 : start + 1 + len(new)])
+        yield torch.log_softmax(logits[: len(targets)], -1), targets

@@ -1,0 +1,150 @@
+"""Scoring against lm-evaluation-harness's own backend for transformers, on the same weights and requests, in one run.
+
+    PROOFBENCH_DATA=FOLDER python -m benchmarks.eval [--pairs 3] [--dtypes bf16,fp32] [--cases arc_easy,mmlu]
+
+FOLDER is laid out like the hub. The other side runs at the best of several batch sizes, found first; its "auto" takes
+64 rows of the longest request on a CPU, which is slower than 8. Both sides run in this process, in turn, never
+together; only the log-likelihood part is timed.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llm_app.config import ModelConfig, Settings, quiet_environment
+
+quiet_environment()
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+
+import torch  # noqa: E402
+from lm_eval.api.instance import Instance  # noqa: E402
+from lm_eval.models.huggingface import HFLM  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: E402
+
+from eval.tasks.harness import TaskOptions, load_tasks  # noqa: E402
+from eval.types import Request  # noqa: E402
+from llm_app.engine import catalog  # noqa: E402
+from llm_app.engine.host import Host  # noqa: E402
+from llm_app.jobs.answers import EngineModel  # noqa: E402
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+BATCH_SIZES = (1, 4, 8, 16)
+WINDOW = 1024  # of rolling perplexity, on both sides
+
+
+@dataclass(frozen=True)
+class Case:
+    """Tasks of the harness, so many samples of each, with so many examples before each question."""
+
+    tasks: str
+    n_shots: int
+    limit: int
+
+
+CASES = {
+    "arc_easy": Case("arc_easy", 0, 200),
+    "arc_challenge": Case("arc_challenge", 0, 200),
+    "hellaswag": Case("hellaswag", 0, 100),
+    "mmlu": Case("mmlu_astronomy", 5, 60),
+    "wikitext": Case("wikitext", 0, 8),
+}
+
+
+def main() -> None:
+    """Measure and print one JSON line a case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--dtypes", default="bf16,fp32")
+    parser.add_argument("--cases", default=",".join(CASES))
+    args = parser.parse_args()
+    settings = Settings.from_environment()
+    if settings.data is None:
+        parser.error("set PROOFBENCH_DATA to a folder laid out like the hub")
+    print(f"# {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for dtype in args.dtypes.split(","):
+        for name in args.cases.split(","):
+            measure(name, CASES[name], dtype, settings, args.pairs)
+
+
+def measure(name: str, case: Case, dtype: str, settings: Settings, n_pairs: int) -> None:
+    """One case, both sides in turn."""
+    suite = load_tasks([case.tasks], TaskOptions(case.n_shots, case.limit), data=settings.data)
+    requests = [r for task in suite.tasks.values() for sample in task.samples for r in sample.requests]
+    is_rolling = requests[0].kind == "rolling"
+    host = Host(settings)
+    for _ in host.load(ModelConfig("embedded", precision=dtype, context_length=WINDOW if is_rolling else 0)):
+        pass
+    theirs = reference(dtype, is_rolling)
+    if is_rolling:
+        requests = [Request("rolling", request.text[:12_000]) for request in requests]
+    mine = ours(host, requests)
+    tried = {size: their_seconds(theirs, requests, size)[0] for size in BATCH_SIZES}
+    size = min(tried, key=tried.__getitem__)
+    pairs = [(ours(host, requests), their_seconds(theirs, requests, size)) for _ in range(n_pairs)]
+    host.shutdown(0)
+    ratios = [other / own for (own, _), (other, _) in pairs]
+    differences = [abs(a - b) for a, b in zip(mine[1], pairs[0][1][1], strict=True)]
+    print(json.dumps({
+        "case": name, "dtype": dtype, "shots": case.n_shots, "samples": case.limit, "requests": len(requests),
+        "ours_s": round(statistics.median(own for (own, _), _ in pairs), 2),
+        "harness_s": round(statistics.median(other for _, (other, _) in pairs), 2), "harness_batch": size,
+        "ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in ratios],
+        "largest_difference": float(f"{max(differences):.2g}"),
+    }), flush=True)  # fmt: skip
+
+
+def reference(dtype: str, is_rolling: bool) -> HFLM:
+    """The harness's backend with the embedded weights."""
+    path = catalog.embedded_model()
+    files: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    model = AutoModelForCausalLM.from_pretrained(
+        **files, dtype=DTYPES[dtype], quantization_config=GgufConfig(dequantize=True)
+    )
+    return HFLM(
+        pretrained=model.eval(), tokenizer=AutoTokenizer.from_pretrained(**files), device="cpu",
+        max_length=WINDOW if is_rolling else 2048, backend="causal",
+    )  # fmt: skip
+
+
+def ours(host: Host, requests: Sequence[Request]) -> tuple[float, list[float]]:
+    """Seconds, and the log-likelihoods."""
+    model, wanted = EngineModel(host), range(len(requests))
+    values = [math.nan] * len(requests)
+    started = time.perf_counter()
+    if requests[0].kind == "rolling":
+        for index, value in model.rolling([r.text for r in requests], wanted):
+            values[index] = value if isinstance(value, float) else math.nan
+    else:
+        for index, answer in model.loglikelihoods([(r.text, r.continuation) for r in requests], wanted):
+            values[index] = answer[0] if isinstance(answer, tuple) else math.nan
+    return time.perf_counter() - started, values
+
+
+def their_seconds(model: HFLM, requests: Sequence[Request], batch_size: int) -> tuple[float, list[float]]:
+    """The same of the harness."""
+    model.batch_size_per_gpu = batch_size
+    is_rolling = requests[0].kind == "rolling"
+    kind = "loglikelihood_rolling" if is_rolling else "loglikelihood"
+    instances = [
+        Instance(kind, {}, (r.text,) if is_rolling else (r.text, r.continuation), i)  # type: ignore[arg-type]
+        for i, r in enumerate(requests)
+    ]
+    started = time.perf_counter()
+    if is_rolling:
+        return finished(started, [float(value) for value in model.loglikelihood_rolling(instances, disable_tqdm=True)])
+    return finished(started, [value for value, _ in model.loglikelihood(instances, disable_tqdm=True)])
+
+
+def finished(started: float, values: list[float]) -> tuple[float, list[float]]:
+    """Seconds since then, and the values."""
+    return time.perf_counter() - started, values
+
+
+if __name__ == "__main__":
+    main()
