@@ -86,6 +86,10 @@ class Model(Protocol):
         """Text that follows the prompts."""
         ...
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens that `rolling` scores in each text."""
+        ...
+
     def render(self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True) -> str:
         """A conversation as the model's chat template writes it."""
         ...

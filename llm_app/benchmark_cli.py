@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from llm_app import check_cli, compare_cli
 from llm_app.config import ModelConfig, Settings
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
@@ -21,7 +22,10 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "benchmark", help="Measure a model with tasks of lm-evaluation-harness.", allow_abbrev=False
     )
-    parser.add_argument("--tasks", metavar="A,B", help="Names of the harness, such as sst2,arc_easy; also stsb.")
+    parser.add_argument(
+        "--tasks", metavar="A,B",
+        help="Names of the harness, such as sst2,arc_easy; suites smoke, quick, full, glue; own task files (.yaml).",
+    )
     parser.add_argument("--limit", type=_positive, metavar="N", help="First N samples of each task (default: all).")
     parser.add_argument("--shots", type=_count, metavar="N", help="Examples before each question (default: its own).")
     parser.add_argument("--seed", type=_count, metavar="N", help="For the choice of examples (default: the harness's).")
@@ -32,6 +36,12 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--output", metavar="DIR", help="Where results_*.json and samples_*.jsonl go (default: run).")
     parser.add_argument("--resume", metavar="RUN", help="Go on with a run that was interrupted; takes its own options.")
+    parser.add_argument(
+        "--compare-with-base", action="store_true",
+        help="Run the base and the adapter on the same samples, in one loaded model, and say what changed.",
+    )
+    compare_cli.add_language(parser)
+    check_cli.add_flags(parser)
     parser.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
     add_flags(parser, ModelConfig, "model")
 
@@ -40,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     settings = Settings.from_environment()
     given = read_flags(options, ModelConfig)
+    check_cli.refuse_code(options, settings)
     from llm_app.jobs.folder import RunFolder
 
     folder = RunFolder.open(settings.home / "runs", options.resume) if options.resume else None
@@ -48,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     if folder is not None:
         _refuse_options(options)
         given = _model_of(folder.spec(), given)
+    if options.compare_with_base and not given.adapter:
+        raise UserError("--compare-with-base needs the adapter that is compared: --adapter NAME", param="adapter")
     from llm_app.engine.host import Host
 
     host = Host(settings)
@@ -61,23 +74,46 @@ def run(options: argparse.Namespace) -> int:
 
 def _measure(host: Any, folder: Any, options: argparse.Namespace, settings: Settings) -> int:
     from eval.tasks.harness import TaskOptions
+    from eval.tasks.own import placed
     from llm_app.jobs.benchmark import resume, start
-    from llm_app.jobs.files import write_files
 
     _say("reading tasks", is_last=False)
     if folder is not None:
         benchmark = resume(host, folder, settings)
         _say(f"run {folder.id}, resumed at {benchmark.n_done}/{benchmark.n_total}")
-    else:
-        asked = TaskOptions(options.shots, options.limit, options.seed, options.chat_template)
-        names = [name.strip() for name in options.tasks.split(",") if name.strip()]
-        benchmark = start(host, names, asked, settings, adapter=host.adapter)
-        run_id = benchmark.folder.id
-        _say(f"run {run_id}, {benchmark.n_total} samples; if it is interrupted: --resume {run_id}")
+        return _work(benchmark, options)
+    asked = TaskOptions(
+        options.shots, options.limit, options.seed, options.chat_template, options.allow_code_execution
+    )
+    names = [placed(name.strip()) for name in options.tasks.split(",") if name.strip()]
+    if options.check:
+        for line in check_cli.check(host, names, asked, settings):
+            print(line, flush=True)
+        return 0
+    run_ids: list[str] = []
+    for adapter in [None, host.adapter] if options.compare_with_base else [host.adapter]:
+        benchmark = start(host, names, asked, settings, adapter=adapter)
+        run_ids.append(benchmark.folder.id)
+        _say(f"run {run_ids[-1]}, {benchmark.n_total} samples; if it is interrupted: --resume {run_ids[-1]}")
+        if len(run_ids) == 1:
+            for line in check_cli.before_run(host, benchmark.suite, uses_chat_template=asked.uses_chat_template):
+                _say(line)
+        code = _work(benchmark, options)
+        if code != 0:
+            return code
+    if options.compare_with_base:
+        print(compare_cli.comparison_text(run_ids, settings, options.language), flush=True)
+    return 0
+
+
+def _work(benchmark: Any, options: argparse.Namespace) -> int:
+    """What is left of a run, then its table and files; gives the exit code."""
+    from llm_app.jobs.files import write_files
+
     code = 0
     try:
         with contextlib.closing(benchmark.run()) as steps:
-            for line in _lines(steps):
+            for line in _lines(steps, benchmark):
                 _say(line, is_last=False)
     except KeyboardInterrupt:
         _say(f"interrupted at {benchmark.n_done}/{benchmark.n_total}; go on with --resume {benchmark.folder.id}")
@@ -89,8 +125,10 @@ def _measure(host: Any, folder: Any, options: argparse.Namespace, settings: Sett
     return code
 
 
-def _lines(steps: Iterable[Any]) -> Iterable[str]:
-    """What to show, as often as it can be read."""
+def _lines(steps: Iterable[Any], benchmark: Any) -> Iterable[str]:
+    """What to show, as often as it can be read: how far it is, the task's score so far, the time left."""
+    from llm_app.jobs.running import score_so_far
+
     started, shown, first = time.monotonic(), 0.0, None
     pause = 0.2 if sys.stderr.isatty() else LINE_SECONDS
     for step in steps:
@@ -100,7 +138,9 @@ def _lines(steps: Iterable[Any]) -> Iterable[str]:
             shown = now
             left = (now - started) / (step.done - first) * (step.total - step.done)
             bar = "#" * (20 * step.done // step.total)
-            yield f"[{bar:<20}] {step.done}/{step.total} {step.task}, about {left:.0f} s left"
+            score = score_so_far(benchmark.suite.tasks[step.task], benchmark.results[step.task])
+            parts = (f"{step.done}/{step.total} {step.task}", score, f"about {left:.0f} s left")
+            yield f"[{bar:<20}] {', '.join(part for part in parts if part)}"
 
 
 def _say(text: str, *, is_last: bool = True) -> None:
@@ -113,7 +153,8 @@ def _say(text: str, *, is_last: bool = True) -> None:
 
 def _refuse_options(options: argparse.Namespace) -> None:
     given = [name for name in ("tasks", "limit", "shots", "seed") if getattr(options, name) is not None]
-    given += ["chat_template"] if options.chat_template else []
+    flags_given = ("chat_template", "compare_with_base", "check", "allow_code_execution")
+    given += [name for name in flags_given if getattr(options, name)]
     given += [name for name in ("model", "adapter", "precision", "context_length") if hasattr(options, name)]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)

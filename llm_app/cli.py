@@ -1,4 +1,4 @@
-"""The command line: chat, benchmark, serve, models. Others script against it: names, streams, exit codes stay.
+"""The command line: chat, benchmark, compare, serve, models. Others script against it: names and exit codes stay.
 
 Exit codes: 0 done, 1 failure of this program or machine, 2 the caller can mend it, 130 Ctrl+C.
 Nothing heavy is imported before a command needs it: `--help` answers at once.
@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from llm_app import __version__, benchmark_cli
+from llm_app import __version__, benchmark_cli, compare_cli, perplexity_cli, report_cli, ruler_cli, runs_cli
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings, quiet_environment
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
@@ -44,6 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_flags(chat, SamplingConfig, "sampling")
 
     benchmark_cli.add_parser(commands)
+    compare_cli.add_parser(commands)
+    report_cli.add_parser(commands)
+    perplexity_cli.add_parser(commands)
+    ruler_cli.add_parser(commands)
+    runs_cli.add_parsers(commands)
 
     serve = commands.add_parser("serve", help="Start the page and the API on one port.", allow_abbrev=False)
     serve.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
@@ -124,4 +129,9 @@ def _models(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"chat": _chat, "benchmark": benchmark_cli.run, "serve": _serve, "models": _models}
+_COMMANDS = {
+    "chat": _chat, "benchmark": benchmark_cli.run, "compare": compare_cli.run,
+    "report": report_cli.run,
+    "perplexity": perplexity_cli.run, "precisions": ruler_cli.run, "runs": runs_cli.run,
+    "doctor": runs_cli.run_doctor, "serve": _serve, "models": _models,
+}

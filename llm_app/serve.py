@@ -163,7 +163,7 @@ def _build_server(config: ServeConfig, model: ModelConfig, settings: Settings, *
     services = Services(settings=settings, serve=config, host=Host(settings, config))
     app = build_api(services)
     mount_page(app, services)
-    return Server(app, on_start=_announce(services, model, url), drain=services.host.shutdown)
+    return Server(app, on_start=_announce(services, model, url), drain=services.shutdown)
 
 
 def settle_heap() -> None:

@@ -1,9 +1,14 @@
 """What web page, API and command line are handed: built once, in app.py or cli.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llm_app.config import ServeConfig, Settings
 from llm_app.engine.host import Host
+from llm_app.jobs.folder import RunIsRunning
+from llm_app.jobs.queue import Queue
+from llm_app.jobs.store import RunStore
+
+JOB_SECONDS = 5.0  # for the pass of the model that long work is in; after that it ends like after a kill
 
 
 @dataclass(frozen=True)
@@ -13,3 +18,23 @@ class Services:
     settings: Settings
     serve: ServeConfig
     host: Host
+    queue: Queue = field(default_factory=Queue)
+
+    def runs(self, visitor: str | None = None) -> RunStore:
+        """The runs of this machine; on a public demo, of one visitor."""
+        return RunStore.of(self.settings, visitor)
+
+    def delete_run(self, store: RunStore, run_id: str) -> None:
+        """Remove a run for good.
+
+        Raises: RunNotFound, RunIsRunning also for one that waits.
+        """
+        if any(job.run_id == run_id for job in self.queue.jobs(owner=store.owner)):
+            raise RunIsRunning(f"Run {run_id} waits for its turn or is under way. Stop it first.", param="run")
+        store.delete(run_id)
+
+    def shutdown(self, grace_seconds: float) -> None:
+        """Take nothing new; stop long work, which can be resumed, and let replies end for so long."""
+        self.queue.close()
+        self.host.shutdown(grace_seconds)
+        self.queue.join(JOB_SECONDS)

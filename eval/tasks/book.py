@@ -1,6 +1,7 @@
 """Task definitions of lm-evaluation-harness by name, without reading all fourteen thousand of them as YAML."""
 
 import hashlib
+import inspect
 import re
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from lm_eval.tasks._index import Entry, TaskIndex
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.tasks.manager import TaskManager
 
+from eval.tasks.code import check_allowed, own_code_eval
+
 ROOT = Path(lm_eval.tasks.__file__).parent
 _NAME = re.compile(r"""^["']?(?:task|group)["']?:[ \t]*["']?([^\s"'#]+)""", re.MULTILINE)
 _INCLUDE = re.compile(r"""^["']?include["']?:[ \t]*["']?([^\s"'#]+)""", re.MULTILINE)
@@ -23,10 +26,16 @@ _WORD = re.compile(r"[\w.:-]*\w")
 class LocalTasks(TaskManager):
     """The harness's task manager, with the named tasks only, and data sets taken from a folder where it has them."""
 
-    def __init__(self, names: list[str], data: Path | None) -> None:
+    def __init__(self, names: list[str], data: Path | None, *, allows_code: bool = False) -> None:
         super().__init__(include_defaults=False)
         self._index = entries(names)
+        check_allowed(self._index.values(), is_allowed=allows_code)
         self._factory = _LocalFactory(data)
+
+    def load(self, specs: Any) -> Any:
+        """As the harness's own, with `code_eval` replaced."""
+        with own_code_eval():
+            return super().load(specs)
 
 
 class _LocalFactory(TaskFactory):
@@ -54,6 +63,15 @@ def local(config: dict[str, Any], data: Path | None) -> dict[str, Any]:
         "dataset_kwargs": {**(options or {}), "cache_dir": str(cached)},
         "metadata": metadata,
     }
+
+
+def named(value: Any) -> Any:
+    """The value with every function in it as its name: written as they are, they show an address in memory."""
+    if isinstance(value, dict):
+        return {key: named(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [named(item) for item in value]
+    return f"{value.__module__}.{value.__qualname__}" if inspect.isfunction(value) else value
 
 
 def _digest(folder: Path) -> str:

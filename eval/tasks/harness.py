@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,9 +17,11 @@ from lm_eval.api.task import Task as LmTask
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import handle_non_serializable, hash_string
 
-from eval.tasks.book import LocalTasks, local, names
+from eval.tasks.book import LocalTasks, local, named, names
 from eval.tasks.glue import stsb
+from eval.tasks.own import is_task_file, own_task
 from eval.tasks.stderr import standard_error
+from eval.tasks.suites import SUITES, expand
 from eval.types import Answer, EvaluationError, Generation, Model, Request, Result, Sample
 
 OWN = {"stsb": stsb}  # tasks that the harness lacks
@@ -35,6 +37,7 @@ class TaskOptions:
     limit: int | None = None
     seed: int | None = None
     uses_chat_template: bool = False
+    allows_code: bool = False  # programs that the model writes may be run
 
 
 class HarnessTask:
@@ -84,7 +87,7 @@ class HarnessTask:
         if source and "lm_eval" in Path(source).parts:
             parts = Path(source).parts
             metadata["config_source"] = "/".join(parts[len(parts) - parts[::-1].index("lm_eval") - 1 :])
-        return config | {"metadata": metadata}
+        return {key: named(value) for key, value in (config | {"metadata": metadata}).items()}
 
     def score(self, sample: Sample, answers: Sequence[Answer]) -> Mapping[str, Any]:
         """Metrics of one sample by "metric,filter", as the harness takes them before it aggregates."""
@@ -210,32 +213,45 @@ class Suite:
 
 
 def load_tasks(asked: Sequence[str], options: TaskOptions, *, data: Path | None, model: Model | None = None) -> Suite:
-    """Tasks, groups and tags by the harness's names, with data from a folder laid out like the hub.
+    """Tasks, groups and tags by the harness's names, with data from a folder laid out like the hub; suites; task files.
 
-    `model` writes the prompts if the chat template is used.
+    `model` writes the prompts if the chat template is used, and counts tokens.
     Raises: EvaluationError for an unknown name or missing data.
     """
     seeds = SEEDS if options.seed is None else (options.seed,) * 3
     random.seed(seeds[0])
     numpy.random.seed(seeds[1])
-    manager = LocalTasks([name for name in asked if name not in OWN], data)
+    entries = expand(asked)
+    known = [entry.task for entry in entries if not is_task_file(entry.task)]
+    manager = LocalTasks(known, data, allows_code=options.allows_code)
     tasks: dict[str, HarnessTask] = {}
     groups: dict[str, Group] = {}
-    for name in dict.fromkeys(asked):
-        if name not in OWN and name not in manager.task_index:
-            close = get_close_matches(name, [*OWN, *names()], n=3)
-            hint = f" Did you mean {', '.join(close)}?" if close else ""
-            raise EvaluationError(f"There is no task {name}.{hint}")
-        loaded = _load(manager, name, data)
+    for entry in entries:
+        name = entry.task
+        loaded = _own(name, model, tasks) if is_task_file(name) else _load(manager, name, data)
         groups |= loaded.get("groups", {})
+        shots, limit = entry.asked(options.n_shots, options.limit)
+        given = replace(options, n_shots=shots, limit=limit)
         for found, task in loaded["tasks"].items():
-            _set_shots(task, options.n_shots)
+            _set_shots(task, given.n_shots)
             task.set_fewshot_seed(seed=seeds[2])
-            tasks[found] = HarnessTask(task, options, model)
+            tasks[found] = HarnessTask(task, given, model)
     return Suite(tasks, groups)
 
 
+def _own(path: str, model: Model | None, taken: Collection[str]) -> Any:
+    task = own_task(Path(path), model.count_tokens if model is not None else None)
+    name = task.task_name
+    if name in taken or name in OWN or name in names():
+        raise EvaluationError(f"{Path(path).name}: there is another task {name}; give this one a name of its own.")
+    return {"tasks": {name: task}}
+
+
 def _load(manager: LocalTasks, name: str, data: Path | None) -> Any:
+    if name not in OWN and name not in manager.task_index:
+        close = get_close_matches(name, [*OWN, *(suite.name for suite in SUITES), *names()], n=3)
+        hint = f" Did you mean {', '.join(close)}?" if close else ""
+        raise EvaluationError(f"There is no task {name}.{hint}")
     try:
         return manager.load(local(OWN[name](), data) if name in OWN else name)
     except IndexError as error:

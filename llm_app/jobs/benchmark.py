@@ -7,15 +7,20 @@ from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval.results import report
 from eval.runner import evaluate
 from eval.tasks.harness import HarnessTask, Suite, TaskOptions, load_tasks
-from eval.types import Answer, EvaluationError, Result
+from eval.types import EvaluationError, Result
 from llm_app import __version__
 from llm_app.config import Settings
 from llm_app.engine.host import Host
 from llm_app.errors import UserError
 from llm_app.jobs.answers import EngineModel
+from llm_app.jobs.asked import metrics_of, write_asked
+from llm_app.jobs.ending import recorded_end
 from llm_app.jobs.folder import RunFolder, Spec
+from llm_app.jobs.kept import event_of, has_asked, plain, results_of
+from llm_app.jobs.store import RunStore
 
 PACKAGES = ("lm-eval", "transformers", "torch")
 # What must not change between the parts of one run, and what it is called.
@@ -64,29 +69,48 @@ class Benchmark:
     def run(self) -> Generator[Progress]:
         """Ask what is not answered yet; every result is on disk before it is given.
 
+        Its last event says how it ended: closed by the reader is cancelled, a full disk is paused.
         Raises: UserError when too many samples of a task cannot be scored, or the disk is full.
         """
-        with self.folder:
+        with self.folder, recorded_end(self):
             for name, task in self.suite.tasks.items():
                 done = self.results.setdefault(name, [])
                 try:
                     for result in evaluate(task, self._model, list(done)):
-                        self.folder.append([event_of(name, result)])
+                        self.folder.append([event_of(name, result) | {"done": self.n_done + 1}])
                         done.append(result)
                         yield Progress(name, self.n_done, self.n_total, result)
                 except EvaluationError as error:
                     raise UserError(str(error)) from error
 
+    def stop(self, reason: UserError) -> None:
+        """End it from another thread, within one pass of the model: it raises this where it is."""
+        self._model.stop(reason)
+
+    def scores(self) -> dict[str, Any]:
+        """The first metric of what was asked for, a task or a group: name -> [metric, value]."""
+        data = report(self.suite, self.results, n_bootstrap=0).data
+        found = data["results"] | data.get("groups", {})
+        firsts = {name: _first_score(found[name]) for name in {*self.suite.tasks, *self.suite.groups} if name in found}
+        asked = [name for name in self.folder.spec()["asked"] if name in firsts] or list(self.suite.tasks)
+        return {name: firsts[name] for name in asked if firsts.get(name)}
+
 
 def start(
-    host: Host, tasks: list[str], options: TaskOptions, settings: Settings, *, adapter: str | None = None
+    host: Host, tasks: list[str], options: TaskOptions, settings: Settings, *, adapter: str | None = None,
+    store: RunStore | None = None,
 ) -> Benchmark:
-    """A new run of these tasks on the loaded model."""
+    """A new run of these tasks on the loaded model, in `store` (default: this machine's own).
+
+    Raises: UserError for an unknown task or missing data, QuotaReached if the store has no room for another run.
+    """
     model = EngineModel(host, adapter=adapter)
-    suite = _load(tasks, options, settings, model)
+    suite = load_suite(tasks, options, settings, model)
     created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     spec = {"kind": "benchmark", "created": created, "asked": tasks, **_identity(host, suite, options, adapter)}
-    return Benchmark(RunFolder.create(settings.home / "runs", spec), suite, model)
+    folder = (store or RunStore.of(settings)).create(spec)
+    write_asked(folder, suite)
+    return Benchmark(folder, suite, model)
 
 
 def resume(host: Host, folder: RunFolder, settings: Settings) -> Benchmark:
@@ -100,12 +124,14 @@ def resume(host: Host, folder: RunFolder, settings: Settings) -> Benchmark:
     options = TaskOptions(**spec["options"])
     adapter = spec["model"]["adapter_name"]
     model = EngineModel(host, adapter=adapter)
-    suite = _load(spec["asked"], options, settings, model)
+    suite = load_suite(spec["asked"], options, settings, model)
     found = differences(spec, _identity(host, suite, options, adapter))
     if found:
         raise UserError(
             f"Run {folder.id} cannot go on: it differs in: {', '.join(found)}. Start a new run.", param="run"
         )
+    if not has_asked(folder):  # killed before its first sample
+        write_asked(folder, suite)
     return Benchmark(folder, suite, model)
 
 
@@ -118,49 +144,19 @@ def differences(old: Spec, new: Spec) -> list[str]:
     return found
 
 
-def results_of(folder: RunFolder) -> dict[str, list[Result]]:
-    """What a run has so far, by task."""
-    results: dict[str, list[Result]] = {}
-    for event in folder.events():
-        if event["type"] == "result":
-            answers = tuple(_read_answer(answer) for answer in event["answers"])
-            result = Result(event["sample"], answers, event["scores"], event["error"])
-            results.setdefault(event["task"], []).append(result)
-    return results
+def _first_score(scores: Mapping[str, Any]) -> list[Any] | None:
+    for name, value in scores.items():
+        metric, separator, _ = name.partition(",")
+        if separator and not metric.endswith("_stderr") and isinstance(value, int | float) and math.isfinite(value):
+            return [metric, plain(value)]
+    return None
 
 
-def event_of(task: str, result: Result) -> dict[str, Any]:
-    """A result as a line of events.jsonl."""
-    return {
-        "type": "result", "task": task, "sample": result.sample, "error": result.error,
-        "answers": [plain(answer) for answer in result.answers],
-        "scores": {name: plain(value) for name, value in result.scores.items()},
-    }
+def load_suite(names: list[str], options: TaskOptions, settings: Settings, model: EngineModel) -> Suite:
+    """The tasks by name, with prompts as this model gets them.
 
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: numpy's numbers as Python's, a number that is not finite as {"number": "nan"}."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"number": str(value)}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _read_answer(answer: Any) -> Answer:
-    if isinstance(answer, list):
-        value, is_greedy = answer
-        return _read_number(value), bool(is_greedy)
-    return answer if isinstance(answer, str) else _read_number(answer)
-
-
-def _read_number(value: Any) -> float:
-    return float(value["number"]) if isinstance(value, dict) else float(value)
-
-
-def _load(names: list[str], options: TaskOptions, settings: Settings, model: EngineModel) -> Suite:
+    Raises: UserError for an unknown name or missing data.
+    """
     try:
         return load_tasks(names, options, data=settings.data, model=model)
     except EvaluationError as error:
@@ -185,6 +181,7 @@ def _identity(host: Host, suite: Suite, options: TaskOptions, adapter: str | Non
 def _described(task: HarnessTask) -> dict[str, Any]:
     return {
         "version": task.version, "n_shots": task.n_shots, "n_samples": len(task.samples), "digest": task.digest(),
+        "metrics": metrics_of(task),
     }
 
 

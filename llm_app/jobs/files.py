@@ -1,30 +1,88 @@
 """The files of a benchmark, as lm-evaluation-harness writes them."""
 
 import datetime
+import json
 from pathlib import Path
 from typing import Any
 
 from lm_eval.utils import sanitize_model_name, sanitize_task_name
 
 from eval.results import N_BOOTSTRAP, Report, report, results_text, samples_lines
+from llm_app.errors import UserError
 from llm_app.jobs.benchmark import Benchmark
-from llm_app.jobs.folder import Spec, write_whole
+from llm_app.jobs.folder import RunFolder, Spec, write_whole
 
 
 def write_files(benchmark: Benchmark, output: Path, *, n_bootstrap: int = N_BOOTSTRAP) -> tuple[Report, Path]:
     """Write `results_*.json` and a `samples_*.jsonl` for each task under `output`; gives the first one's path.
 
-    Names and contents come from the run alone: written again, they are the same, byte for byte.
+    The run folder always gets them as well: reports are made from it alone. Names and contents come from the run
+    alone: written again, they are the same, byte for byte.
     """
     spec = benchmark.folder.spec()
     made = report(benchmark.suite, benchmark.results, n_bootstrap=n_bootstrap)
-    folder = output / sanitize_model_name(spec["model"]["name"])
-    stamp = spec["created"].replace(":", "-")
-    for name, task in benchmark.suite.tasks.items():
-        lines = samples_lines(task, benchmark.results.get(name, ()))
-        write_whole(folder / f"samples_{sanitize_task_name(name)}_{stamp}.jsonl", "".join(lines))
-    text = results_text(made, benchmark.suite, benchmark.results, _about(spec, n_bootstrap))
-    return made, write_whole(folder / f"results_{stamp}.json", text)
+    texts = {
+        _samples_name(spec, name): "".join(samples_lines(task, benchmark.results.get(name, ())))
+        for name, task in benchmark.suite.tasks.items()
+    }
+    texts[_results_name(spec)] = results_text(made, benchmark.suite, benchmark.results, _about(spec, n_bootstrap))
+    for folder in dict.fromkeys([benchmark.folder.path, output]):
+        for name, text in texts.items():
+            write_whole(folder / name, text)
+    return made, output / _results_name(spec)
+
+
+def read_results(folder: RunFolder) -> dict[str, Any]:
+    """The run's `results_*.json`; empty if it has none yet, since it is new or was killed.
+
+    Raises: UserError if it is damaged.
+    """
+    path = folder.path / _results_name(folder.spec())
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8", errors="surrogatepass")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(folder, path) from error
+
+
+def read_extracted(folder: RunFolder, task: str) -> dict[int, dict[str, Any]]:
+    """Sample -> filter -> what the filter took as the answer, of one task; empty if the files are not written yet.
+
+    Raises: UserError if they are damaged.
+    """
+    path = folder.path / _samples_name(folder.spec(), task)
+    found: dict[int, dict[str, Any]] = {}
+    try:
+        for line in path.read_text(encoding="utf-8", errors="surrogatepass").split("\n"):
+            if line:
+                row = json.loads(line)
+                found.setdefault(row["doc_id"], {})[row["filter"]] = row["filtered_resps"]
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, path) from error
+    return found
+
+
+def _results_name(spec: Spec) -> str:
+    return f"{sanitize_model_name(spec['model']['name'])}/results_{_stamp(spec)}.json"
+
+
+def _samples_name(spec: Spec, task: str) -> str:
+    return f"{sanitize_model_name(spec['model']['name'])}/samples_{sanitize_task_name(task)}_{_stamp(spec)}.jsonl"
+
+
+def _stamp(spec: Spec) -> str:
+    return str(spec["created"]).replace(":", "-")
+
+
+def _damaged(folder: RunFolder, path: Path) -> UserError:
+    return UserError(
+        f"{path.name} of run {folder.id} is damaged."
+        f" `python -m llm_app benchmark --resume {folder.id}` writes it anew.",
+        param="run",
+    )
 
 
 def _about(spec: Spec, n_bootstrap: int) -> dict[str, Any]:

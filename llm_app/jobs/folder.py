@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import string
 import tempfile
 import time
@@ -22,6 +23,7 @@ from llm_app.jobs import lock
 
 ID = re.compile(r"[a-z0-9]{12}")
 DIGITS = string.digits + string.ascii_lowercase  # in the order in which names are sorted
+NEW = ".new-"  # a folder of this name holds a run that is being made
 EVENTS, RESERVE = "events.jsonl", ".reserve"
 RESERVE_BYTES = 4096  # given back when the disk is full, so that the run can still say so
 SYNC_SECONDS = 1.0  # what a power cut may lose; a kill loses nothing that was written
@@ -61,19 +63,21 @@ class RunFolder:
         """A new folder under `root`, with an id of its own making. Sorted by name, runs are sorted by age."""
         while True:
             run_id = new_id()
+            made = None
             try:
                 root.mkdir(parents=True, exist_ok=True)
-                (root / run_id).mkdir()
-            except FileExistsError:
-                if not root.is_dir():
-                    raise UserError(f"Cannot write to {root}: it is not a folder.") from None
+                made = Path(tempfile.mkdtemp(prefix=NEW, dir=root))
+                made.chmod(0o755)
+                text = json.dumps({"id": run_id, **spec}, indent=2, ensure_ascii=False, allow_nan=False)
+                write_whole(made / "spec.json", text)
+                made.rename(root / run_id)  # it is there whole, or not at all
+                return cls(root / run_id)
             except OSError as error:
-                raise _told(error, root) from error
-            else:
-                break
-        folder = cls(root / run_id)
-        folder.write("spec.json", json.dumps({"id": run_id, **spec}, indent=2, ensure_ascii=False, allow_nan=False))
-        return folder
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not root.is_dir():
+                    raise told(error, root) from error
+            finally:
+                if made is not None:
+                    shutil.rmtree(made, ignore_errors=True)
 
     @classmethod
     def open(cls, root: Path, run_id: str) -> "RunFolder":
@@ -94,9 +98,9 @@ class RunFolder:
         """
         try:
             spec = json.loads((self.path / "spec.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return dict(spec.items())
+        except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"Run {self.id} has no readable spec.json; start a new run.", param="run") from error
-        return dict(spec)
 
     def events(self) -> list[dict[str, Any]]:
         """What was written, without a torn last line.
@@ -148,11 +152,12 @@ class RunFolder:
         """
         try:
             self._file = os.open(self.path / EVENTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            if not lock.take(self._file):
+            is_mine = lock.take(self._file)
+            # It may have been deleted or repaired meanwhile.
+            if not is_mine or not os.path.samestat(os.fstat(self._file), os.stat(self.path / EVENTS)):
                 raise RunIsRunning(
                     f"Run {self.id} is under way in another process. Wait until it ends, or stop it.", param="run"
                 )
-            os.stat(self.path)  # it may have been deleted meanwhile
             self._cut()
             (self.path / RESERVE).write_bytes(bytes(RESERVE_BYTES))
         except FileNotFoundError:
@@ -160,7 +165,7 @@ class RunFolder:
             raise RunNotFound(f"Run {self.id} was deleted.", param="run") from None
         except OSError as error:
             self._close()
-            raise _told(error, self.path) from error
+            raise told(error, self.path) from error
         except UserError:
             self._close()
             raise
@@ -172,7 +177,7 @@ class RunFolder:
                 os.fsync(self._file)
         except OSError as error:
             if kind is None:  # else that is the reason to be told
-                raise _told(error, self.path) from error
+                raise told(error, self.path) from error
         finally:
             with contextlib.suppress(OSError):
                 (self.path / RESERVE).unlink(missing_ok=True)
@@ -199,7 +204,7 @@ class RunFolder:
                 self._synced = time.monotonic()
         except OSError as error:
             self._cut()
-            raise _told(error, self.path) from error
+            raise told(error, self.path) from error
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the run: it is there whole, or as it was before."""
@@ -243,7 +248,7 @@ def write_whole(path: Path, text: str) -> Path:
     except OSError as error:
         if partial is not None and os.path.exists(partial):
             os.unlink(partial)
-        raise _told(error, path.parent) from error
+        raise told(error, path.parent) from error
     return path
 
 
@@ -265,7 +270,8 @@ def read_event(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _told(error: OSError, path: Path) -> UserError:
+def told(error: OSError, path: Path) -> UserError:
+    """What the person can do about a disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return NoSpace(f"No space left in {path}. The run is paused; free some space and resume it.")
+        return NoSpace("No space left on the disk. The run is paused; free some space and resume it.")
     return UserError(f"Cannot write to {path}: {error.strerror}.")

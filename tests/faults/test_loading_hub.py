@@ -102,7 +102,8 @@ def in_child(
     arguments: list[str], home: Path, endpoint: str, *, offline: bool = False
 ) -> subprocess.CompletedProcess[str]:
     environment = {
-        **os.environ, "PROOFBENCH_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1" if offline else "0",
+        **os.environ, "PROOFBENCH_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"),
+        "HF_HUB_OFFLINE": "1" if offline else "0",
         "HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "3", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
     }
     child = subprocess.run(
@@ -135,5 +136,5 @@ def test_L18_without_network_it_says_no_network(offline: bool, tmp_path: Path) -
 
 
 def test_L18_a_hub_name_that_is_not_here_is_told_with_how_to_fetch_it(settings: Settings) -> None:
-    with pytest.raises(UserError, match="org/nowhere is not on this machine. Fetch it first: .*models --fetch org/nowhere"):
+    with pytest.raises(UserError, match="org/nowhere is not on this machine. .*models --fetch org/nowhere"):
         find_model("org/nowhere", settings)

@@ -75,6 +75,12 @@ def contents(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in output.rglob("*.json*")}
 
 
+def n_results(events: Path) -> int:
+    """Whole lines with a result."""
+    data = events.read_bytes() if events.exists() else b""
+    return sum(b'"type": "result"' in line for line in data[: data.rfind(b"\n") + 1].split(b"\n"))
+
+
 def kill_and_resume(settings: Settings, model: Path, limit: int, moments: list[float], tmp_path: Path) -> None:
     """An undisturbed run; the same one again, killed when these shares of its lines are written; equal files."""
     arguments = ("--model", str(model), "--precision", "fp32", "--bootstrap", "50")
@@ -84,7 +90,7 @@ def kill_and_resume(settings: Settings, model: Path, limit: int, moments: list[f
     table, log = whole.communicate(timeout=300)
     assert whole.returncode == 0, log
     first = settings.home / "runs" / log.split("run ")[1].split(",")[0]
-    n_lines = len((first / "events.jsonl").read_bytes().splitlines())
+    n_lines = n_results(first / "events.jsonl")
     assert n_lines == 2 * limit
     again = first.parent / ("b" * 12)
     again.mkdir()
@@ -93,11 +99,11 @@ def kill_and_resume(settings: Settings, model: Path, limit: int, moments: list[f
     n_seen = 0
     for moment in sorted(moments):
         part = command(settings, "--resume", again.name, "--bootstrap", "50", "--output", str(tmp_path / "b"))
-        while part.poll() is None and (not events.exists() or events.read_bytes().count(b"\n") < moment * n_lines):
+        while part.poll() is None and n_results(events) < moment * n_lines:
             time.sleep(0.0005)
         part.send_signal(signal.SIGKILL)
         part.communicate()
-        n_seen = max(n_seen, events.read_bytes().count(b"\n"))
+        n_seen = max(n_seen, n_results(events))
     assert n_seen > 0
     rest = command(settings, "--resume", again.name, "--bootstrap", "50", "--output", str(tmp_path / "b"))
     table_again, log = rest.communicate(timeout=300)

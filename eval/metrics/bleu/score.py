@@ -67,6 +67,7 @@ def bleu_counts(
 ) -> NDArray[np.float64]:
     """Rows (n, 10) of matching n-grams, n-grams and both lengths; their sums make up the corpus BLEU."""
     metric = _metric(tokenize)
+    metric.effective_order = True  # of no effect on counts; without it sacreBLEU warns of the sentence's score
     lists = [[given] if isinstance(given, str) else list(given) for given in references]
     scores = [metric.sentence_score(text, given) for text, given in zip(predictions, lists, strict=True)]
     return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], dtype=np.float64)

@@ -57,5 +57,9 @@ def chrf_counts(predictions: Sequence[str], references: Sequence[str | Sequence[
 def chrf_of_counts(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Corpus chrF of summed counts (..., 18): the `statistic` for bootstrap and permutation tests of chrF."""
     metric = CHRF()
-    scores: NDArray[np.float64] = np.apply_along_axis(metric._compute_f_score, -1, totals)
+
+    def score(sums: NDArray[np.float64]) -> float:
+        return metric._compute_f_score([int(value) for value in np.rint(sums)])
+
+    scores: NDArray[np.float64] = np.apply_along_axis(score, -1, totals)
     return scores

@@ -1,0 +1,94 @@
+"""What a benchmark keeps in its folder, written and read back without anything heavy: questions, answers, scores."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eval.types import Answer, Result
+from llm_app.errors import UserError
+from llm_app.jobs.folder import RunFolder
+
+ASKED = "asked.jsonl"  # a line for each sample of each task; see `asked`
+
+
+def results_of(folder: RunFolder) -> dict[str, list[Result]]:
+    """What a run has so far, by task."""
+    results: dict[str, list[Result]] = {}
+    for event in folder.events():
+        if event.get("type") == "result":
+            answers = tuple(_read_answer(answer) for answer in event["answers"])
+            scores = {name: read_plain(value) for name, value in event["scores"].items()}
+            results.setdefault(event["task"], []).append(Result(event["sample"], answers, scores, event["error"]))
+    return results
+
+
+def event_of(task: str, result: Result) -> dict[str, Any]:
+    """A result as a line of events.jsonl."""
+    return {
+        "type": "result", "task": task, "sample": result.sample, "error": result.error,
+        "answers": [plain(answer) for answer in result.answers],
+        "scores": {name: plain(value) for name, value in result.scores.items()},
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: numpy's numbers as Python's, a number that is not finite as {"number": "nan"}."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def read_plain(value: Any) -> Any:
+    """What `plain` wrote, with its numbers."""
+    if isinstance(value, Mapping):
+        return _read_number(value) if value.keys() == {"number"} else {k: read_plain(v) for k, v in value.items()}
+    return [read_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def has_asked(folder: RunFolder) -> bool:
+    """Whether the questions are there; they are written whole."""
+    return (folder.path / ASKED).is_file()
+
+
+def read_asked(path: Path) -> dict[str, dict[int, dict[str, Any]]]:
+    """Questions of a run by task and sample.
+
+    Raises: UserError if the run has none, or they are damaged.
+    """
+    asked: dict[str, dict[int, dict[str, Any]]] = {}
+    try:
+        for line in (path / ASKED).read_text(encoding="utf-8", errors="surrogatepass").split("\n"):
+            if line:
+                row = json.loads(line)
+                row["requests"] = _whole(row["requests"])
+                asked.setdefault(row["task"], {})[row["sample"]] = row
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"Run {path.name} has no readable {ASKED}. Run the benchmark again.", param="run") from error
+    return asked
+
+
+def _whole(requests: list[list[str | None]]) -> list[tuple[str, str]]:
+    """None stands for the text of the request before."""
+    texts: list[tuple[str, str]] = []
+    for text, continuation in requests:
+        texts.append((texts[-1][0] if text is None else text, continuation or ""))
+    return texts
+
+
+def _read_answer(answer: Any) -> Answer:
+    if isinstance(answer, list):
+        value, is_greedy = answer
+        return _read_number(value), bool(is_greedy)
+    return answer if isinstance(answer, str) else _read_number(answer)
+
+
+def _read_number(value: Any) -> float:
+    return float(value["number"]) if isinstance(value, Mapping) else float(value)

@@ -1,0 +1,40 @@
+"""The score so far, for the line that shows how a run goes on."""
+
+from collections.abc import Sequence
+
+from eval.compare.run import Metric
+from eval.report.estimate import estimate
+from eval.tasks.harness import HarnessTask
+from eval.types import Result
+from llm_app.jobs.asked import metrics_of
+
+N_RESAMPLES = 200  # it is shown for a moment, and computed again and again
+
+
+def score_so_far(task: HarnessTask, results: Sequence[Result]) -> str:
+    """`running_score` of a task that is loaded."""
+    metrics = [Metric(m["name"], m["aggregation"], m["higher_is_better"]) for m in metrics_of(task)]
+    return running_score(metrics, results)
+
+
+def running_score(metrics: Sequence[Metric], results: Sequence[Result]) -> str:
+    """The first metric of a task over what is done, with half its 95 % interval: `acc 0.62 ± 0.04`.
+
+    Empty where there is no score yet, or where only the task itself can make one of many.
+    """
+    scored = [result for result in results if result.error is None]
+    key = next((key for result in scored for key in result.scores), None)
+    metric = next((metric for metric in metrics if key is not None and metric.name == key.split(",")[0]), None)
+    if key is None or metric is None:
+        return ""
+    values = [value for result in scored if (value := result.scores.get(key)) is not None and value == value]
+    made = estimate(metric, values, n_resamples=N_RESAMPLES) if values else None
+    if made is None or made.value is None:
+        return ""
+    if made.low is None or made.high is None:
+        return f"{metric.name} {made.value:.3g}"
+    return f"{metric.name} {made.value:{_digits(made.value)}} ± {(made.high - made.low) / 2:{_digits(made.value)}}"
+
+
+def _digits(value: float) -> str:
+    return ".2f" if abs(value) < 100 else ".4g"
