@@ -9,6 +9,7 @@ from eval.report.text import Language, text
 from eval.verdict import change_text, overall_verdict, p_text, score_text, task_verdict
 
 MAX_CHANGES = 20  # of one kind and task; compare --json has all
+MAX_HEAD = 120
 MAX_PROMPT = 600  # characters, from the end: before the question stand examples that all samples share
 CHANGED = ("fixed", "broken", "better", "worse", "changed")
 
@@ -74,7 +75,8 @@ def _change(change: SampleChange, language: Language) -> Markup:
     is_good = {"fixed": True, "better": True, "broken": False, "worse": False}.get(change.kind)
     colour = {True: "mark right", False: "mark wrong", None: "mark"}[is_good]
     mark = element("span", text(_key(change.kind), language), class_=colour)
-    head = element("summary", mark, " ", element("span", f"#{change.sample}", class_="quiet"), " ", change.prompt[-120:])
+    number = element("span", f"#{change.sample}", class_="quiet")
+    head = element("summary", mark, " ", number, " ", change.prompt[-MAX_HEAD:])
     return element("details", head, element(
         "div", element("pre", change.prompt[-MAX_PROMPT:]),
         _line(text("target", language), change.target),
