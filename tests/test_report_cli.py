@@ -5,6 +5,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from eval import report
 from eval.report import FORMATS
 from eval.tasks.harness import TaskOptions
+from eval.verdict import overall_verdict, task_verdict
 from llm_app import report_cli
 from llm_app.cli import build_parser, main
 from llm_app.config import ModelConfig, Settings
@@ -22,6 +24,7 @@ from llm_app.engine.host import Host
 from llm_app.flags import read_flags
 from llm_app.jobs.benchmark import start
 from llm_app.jobs.command import arguments_of, command_of
+from llm_app.jobs.compare import compare_runs
 from llm_app.jobs.files import write_files
 from tests import tiny
 
@@ -129,6 +132,27 @@ def test_the_page_goes_to_a_file_and_stdout_stays_empty(run: Any, runs: Runs, tm
     assert (code, out) == (0, "") and str(path) in err
     page = path.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and "评测报告" in page and runs.cancelled in page
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_two_runs_on_one_page_are_compared(run: Any, runs: Runs, language: str):
+    comparison, = compare_runs([runs.whole, runs.cancelled], Settings(home=runs.home))
+    _, out, _ = run(runs.whole, runs.cancelled, "--format", "html", "--language", language)
+    shown = unescape(out)
+    assert overall_verdict(comparison, language) in shown
+    assert all(task_verdict(comparison, task, language) in shown for task in comparison.tasks)
+    assert all(alarm[language == "zh"] in shown for alarm in comparison.alarms) and comparison.alarms
+
+
+def test_runs_that_cannot_be_compared_say_why_on_the_page(run: Any, runs: Runs):
+    from_harness = runs.home / "runs" / runs.whole / "spec.json"
+    spec = from_harness.read_text(encoding="utf-8")
+    try:
+        from_harness.write_text(spec.replace('"uses_chat_template": false', '"uses_chat_template": true'), "utf-8")
+        code, out, _ = run(runs.whole, runs.cancelled, "--format", "html")
+    finally:
+        from_harness.write_text(spec, encoding="utf-8")
+    assert code == 0 and "are not comparable because" in out and "use of the chat template" in out
 
 
 def test_a_generated_answer_is_shown_with_what_was_extracted(run: Any, runs: Runs):

@@ -31,13 +31,13 @@ def html_page(
     reported: Sequence[Reported], rows: Sequence[Sequence[Row]], *, language: Language = "en",
     sections: Sequence[Section] = (), n_samples: int = N_SAMPLES,
 ) -> str:
-    """The whole page. `rows`: those of each run; `sections` stand after the results."""
+    """The whole page. `rows`: those of each run. `sections` stand first: of two runs, one asks whether it helped."""
     keys = {row.task: f"{row.metric},{row.filter}" for run in reversed(rows) for row in first_rows(run)}
     n_shown = text("samples_about", language, n=n_samples)
     parts: list[Child] = [
         _head(reported, language),
-        _section(text("results", language), _results(reported, rows, language)),
         *(_section(section.title, section.body) for section in sections),
+        _section(text("results", language), _results(reported, rows, language)),
         _plots(reported, rows, language),
         _section(
             text("samples", language), element("p", n_shown, class_="about"),

@@ -146,6 +146,10 @@ ERRORS_ZH: dict[str, str] = {
     "internal_error": "生成过程出错",
     "cancelled": "已取消",
     "not_allowed_in_public_mode": "公开演示页面不允许此操作",
+    "run_not_found": "没有这次运行",
+    "run_is_running": "这次运行正在进行，请等它结束或先停止它",
+    "rate_limited": "已达到上限，请稍后再试或先删除旧的运行",
+    "insufficient_storage": "空间不足，请先腾出一些空间",
 }
 
 

@@ -144,10 +144,10 @@ def test_an_empty_setting_says_what_it_means():
     assert "Shotseach task's own" in page and "Samples of each taskall" in page
 
 
-def test_sections_made_elsewhere_stand_after_the_results():
+def test_sections_made_elsewhere_stand_first():
     section = Section("Did it help?", element("p", "Overall: better."))
     text = read(reported(choice_task(1, 2)), sections=[section]).text
-    assert text.index("Results") < text.index("Did it help?") < text.index("Plots")
+    assert text.index("Did it help?") < text.index("Results") < text.index("Plots")
 
 
 def test_only_the_first_samples_are_on_the_page():

@@ -1,9 +1,12 @@
 """What is shown for what happened: pure functions, no server."""
 
+import importlib
+import pkgutil
 import re
 
 import pytest
 
+import llm_app
 from llm_app.errors import GenerationFailed, QueueFull, UserError
 from llm_app.messages import Message, Usage
 from llm_app.web import text, views
@@ -73,6 +76,10 @@ def test_D2_names_in_our_own_html_are_inert(error: UserError) -> None:
 
 
 def test_every_error_code_has_chinese_words() -> None:
+    for module in pkgutil.walk_packages(llm_app.__path__, "llm_app."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)  # errors are declared where they are raised
+
     def below(kind: type[UserError]) -> set[str]:
         return {kind.code}.union(*(below(child) for child in kind.__subclasses__()))
 
