@@ -51,7 +51,7 @@ CASES = {
     "arc_easy": Case("arc_easy", 0, 200),
     "arc_challenge": Case("arc_challenge", 0, 200),
     "hellaswag": Case("hellaswag", 0, 100),
-    "mmlu": Case("mmlu_astronomy", 5, 60),
+    "mmlu": Case("mmlu_abstract_algebra", 5, 50),
     "wikitext": Case("wikitext", 0, 8),
 }
 

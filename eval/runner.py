@@ -17,18 +17,24 @@ def evaluate(task: Task, model: Model, done: Sequence[Result] = ()) -> Iterator[
     Raises: EvaluationError when more than one sample, and more than one in twenty, cannot be scored.
     """
     finished = {result.sample for result in done}
-    n_errors = sum(result.error is not None for result in done)
+    errors = [result.error for result in done if result.error is not None]
     n_bearable = max(1, int(MAX_ERROR_SHARE * len(task.samples)))
     remaining = iter(task.samples)
     while chunk := list(islice(remaining, CHUNK_SAMPLES)):
+        _check(task, errors, n_bearable)
         for result in _chunk(task, model, chunk, finished):
             yield result
-            n_errors += result.error is not None
-            if n_errors > n_bearable:
-                raise EvaluationError(
-                    f"{task.name}: {n_errors} samples could not be scored, more than {MAX_ERROR_SHARE:.0%}."
-                    f" The last reason: {result.error}"
-                )
+            if result.error is not None:
+                errors.append(result.error)
+                _check(task, errors, n_bearable)
+
+
+def _check(task: Task, errors: Sequence[str], n_bearable: int) -> None:
+    if len(errors) > n_bearable:
+        raise EvaluationError(
+            f"{task.name}: {len(errors)} samples could not be scored, more than {MAX_ERROR_SHARE:.0%}."
+            f" The last reason: {errors[-1]}"
+        )
 
 
 def _chunk(task: Task, model: Model, chunk: Sequence[Sample], finished: set[int]) -> Iterator[Result]:

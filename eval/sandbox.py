@@ -3,8 +3,9 @@
 What holds: limits on processor time, memory, file size, open files and processes; a deadline, after which the whole
 process group is killed; an empty folder of its own, the only place where it may write; no environment; no network, by
 a network namespace where the system allows one, and by refusing sockets everywhere. Files of the machine can be read,
-but nothing leaves the child except pass or fail. It guards against what models write by accident, not against somebody
-who attacks Python itself: whoever fears that runs the whole program in a virtual machine.
+but nothing leaves the child except pass or fail and the first words of the exception. It guards against what models
+write by accident, not against somebody who attacks Python itself: whoever fears that runs the whole program in a
+virtual machine.
 Imports nothing but the standard library: the child runs this file alone.
 """
 
@@ -65,7 +66,7 @@ def run_program(program: str, *, wall_seconds: float = WALL_SECONDS) -> Outcome:
     """
     if os.name != "posix":
         raise SandboxUnavailable("Programs written by a model are run on Linux and macOS only.")
-    # The end is told by a word that the program does not know, so that leaving early is no way to pass.
+    # The end is told by a word that the program is not given, so that leaving early is no way to pass.
     word = secrets.token_hex(16)
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
@@ -127,6 +128,8 @@ def main() -> None:
         file.write(order["program"])
     sys.addaudithook(_Guard(folder))
     try:
+        for name in ("mkfifo", "mknod"):  # no audit event tells of these
+            delattr(os, name)
         runpy.run_path(path)
         said = order["word"]
     except BaseException as error:  # the program's own, SystemExit too: a report, not a crash
@@ -174,6 +177,8 @@ class _Guard:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
+            if isinstance(path, str | bytes) and os.path.isdir(path):
+                self._check(event, os.path.join(os.fsdecode(path), ""))  # names relative to it are not seen here
             if flags & _WRITING:
                 self._check(event, path)
                 self._n_writes += 1
@@ -190,7 +195,7 @@ class _Guard:
         if isinstance(path, int):  # a file that is open already
             return
         real = os.path.realpath(os.fsdecode(path))
-        if not real.startswith(self._folder + os.sep):
+        if real != self._folder and not real.startswith(self._folder + os.sep):
             raise PermissionError(f"{event} outside of its own folder is not allowed here")
 
 

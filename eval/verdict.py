@@ -92,8 +92,10 @@ def _overall_en(comparison: Comparison) -> str:
             f" {_some(worse, n)}{rest}."
         )
     if better:
-        return f"Overall: better. {candidate} beats {baseline} on {_some(better, n)}, and is worse on none{rest}."
-    return f"Overall: worse. {candidate} falls behind {baseline} on {_some(worse, n)}, and is better on none{rest}."
+        won = _some(better, n)
+        return f"Overall: better. {candidate} beats {baseline} on {won}, and is detectably worse on none{rest}."
+    lost = _some(worse, n)
+    return f"Overall: worse. {candidate} falls behind {baseline} on {lost}, and is detectably better on none{rest}."
 
 
 def _some(names: list[str], n: int) -> str:
@@ -151,8 +153,8 @@ def _overall_zh(comparison: Comparison) -> str:
     if better and worse:
         return f"总体：有得有失。{candidate} 在{ahead}上优于 {baseline}，在{behind}上不如它{rest}。"
     if better:
-        return f"总体：有提升。{candidate} 在{ahead}上优于 {baseline}，没有变差的任务{rest}。"
-    return f"总体：变差了。{candidate} 在{behind}上不如 {baseline}，没有变好的任务{rest}。"
+        return f"总体：有提升。{candidate} 在{ahead}上优于 {baseline}，没有测出变差的任务{rest}。"
+    return f"总体：变差了。{candidate} 在{behind}上不如 {baseline}，没有测出变好的任务{rest}。"
 
 
 def _metric(task: TaskComparison) -> str:

@@ -58,7 +58,10 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("Name at least one task: --tasks sst2,arc_easy", param="tasks")
     if folder is not None:
         _refuse_options(options)
-        given = _model_of(folder.spec(), given)
+        spec = folder.spec()
+        if spec.get("options", {}).get("allows_code") and not options.allow_code_execution:
+            raise UserError("This run executes code that the model writes: add --allow-code-execution.", param="resume")
+        given = _model_of(spec, given)
     if options.compare_with_base and not given.adapter:
         raise UserError("--compare-with-base needs the adapter that is compared: --adapter NAME", param="adapter")
     from llm_app.engine.host import Host

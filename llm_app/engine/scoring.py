@@ -111,7 +111,7 @@ def _one_by_one(
             logits = loaded.model(torch.tensor([ids[:-1]], device=loaded.device)).logits[0, -n:].float()
             chosen = logits.gather(-1, torch.tensor(ids[-n:], device=loaded.device)[:, None])[:, 0]
             values = (chosen - logits.logsumexp(-1)).tolist()
-            is_greedy = bool((chosen >= logits.amax(-1)).all())
+            is_greedy = logits.argmax(-1).tolist() == ids[-n:]
         yield index, sum(values), is_greedy
 
 

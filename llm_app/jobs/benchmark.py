@@ -27,7 +27,8 @@ PACKAGES = ("lm-eval", "transformers", "torch")
 FIXED = {
     ("model", "weights"): "model weights", ("model", "config"): "model configuration",
     ("model", "adapter"): "adapter", ("model", "quantization"): "precision",
-    ("model", "tokenizer"): "tokenizer", ("model", "template"): "chat template", ("options", "n_shots"): "shots",
+    ("model", "device"): "device", ("model", "tokenizer"): "tokenizer", ("model", "template"): "chat template",
+    ("options", "n_shots"): "shots",
     ("options", "limit"): "limit", ("options", "seed"): "seed", ("options", "uses_chat_template"): "chat prompts",
     ("program",): "version of this program", ("packages",): "versions of packages", ("context",): "context length",
 }
@@ -73,6 +74,7 @@ class Benchmark:
         Raises: UserError when too many samples of a task cannot be scored, or the disk is full.
         """
         with self.folder, recorded_end(self):
+            self.results = results_of(self.folder)  # another process may have gone on with it until now
             for name, task in self.suite.tasks.items():
                 done = self.results.setdefault(name, [])
                 try:
@@ -122,6 +124,8 @@ def resume(host: Host, folder: RunFolder, settings: Settings) -> Benchmark:
     if spec.get("kind") != "benchmark":
         raise UserError(f"Run {folder.id} is not a benchmark.", param="run")
     options = TaskOptions(**spec["options"])
+    if options.allows_code and settings.is_public:
+        raise UserError("A public demo never runs code that a model writes.", param="run")
     adapter = spec["model"]["adapter_name"]
     model = EngineModel(host, adapter=adapter)
     suite = load_suite(spec["asked"], options, settings, model)
@@ -168,7 +172,8 @@ def _identity(host: Host, suite: Suite, options: TaskOptions, adapter: str | Non
     identity = loaded.identity.with_adapter(loaded.adapters.digest(adapter))
     return {
         "model": {
-            "name": loaded.entry.name, "adapter_name": adapter, "precision": loaded.precision, **asdict(identity),
+            "name": loaded.entry.name, "adapter_name": adapter, "precision": loaded.precision,
+            "device": loaded.device.type, **asdict(identity),
         },
         "tasks": {name: _described(task) for name, task in suite.tasks.items()},
         "options": asdict(options),

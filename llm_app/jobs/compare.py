@@ -100,7 +100,8 @@ def _conditions(model: Spec, options: Spec) -> dict[str, Any]:
 
 def _setting(spec: Spec) -> dict[str, str]:
     versions = {f"version of {name}": version for name, version in spec["packages"].items()}
-    return {"version of this program": spec["program"], **versions, "context length": str(spec["context"])}
+    settings = {"context length": str(spec["context"]), "device": spec["model"]["device"]}
+    return {"version of this program": spec["program"], **versions, **settings}
 
 
 def _functions(spec: Spec, settings: Settings, wanted: str | None) -> dict[tuple[str, str], Aggregate]:

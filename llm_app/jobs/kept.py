@@ -14,14 +14,15 @@ ASKED = "asked.jsonl"  # a line for each sample of each task; see `asked`
 
 
 def results_of(folder: RunFolder) -> dict[str, list[Result]]:
-    """What a run has so far, by task."""
-    results: dict[str, list[Result]] = {}
+    """What a run has so far, by task; of a sample that was answered twice, the first answer."""
+    results: dict[str, dict[int, Result]] = {}
     for event in folder.events():
         if event.get("type") == "result":
             answers = tuple(_read_answer(answer) for answer in event["answers"])
             scores = {name: read_plain(value) for name, value in event["scores"].items()}
-            results.setdefault(event["task"], []).append(Result(event["sample"], answers, scores, event["error"]))
-    return results
+            result = Result(event["sample"], answers, scores, event["error"])
+            results.setdefault(event["task"], {}).setdefault(result.sample, result)
+    return {task: list(found.values()) for task, found in results.items()}
 
 
 def event_of(task: str, result: Result) -> dict[str, Any]:

@@ -142,6 +142,7 @@ def _compare(
     has_reference = is_reference or reference.exists
     others = iter(reference) if reference.exists and not is_reference else None
     size = min(WINDOW, host.loaded.n_context)
+    ids = ids[1:] if ids[:1] == [model.prefix_token] else ids  # every window brings its own
     for start in range(0, len(ids), size):
         window = [model.prefix_token, *ids[start : start + size]]
         for logprobs, targets in distributions(host.loaded, host.turn, window, adapter=host.adapter):
@@ -183,6 +184,8 @@ def _speeds(host: Host, ids: Sequence[int]) -> tuple[float, float]:
 def _score(host: Host, model: EngineModel, ask: Ask) -> tuple[str, Interval]:
     assert ask.task is not None
     suite = load_suite([ask.task], TaskOptions(limit=ask.limit), host.settings, model)
+    if len(suite.tasks) > 1:
+        raise UserError(f"{ask.task} is {len(suite.tasks)} tasks; name one of them.", param="task")
     try:
         results = {name: list(evaluate(task, model)) for name, task in suite.tasks.items()}
     except EvaluationError as error:

@@ -10,6 +10,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine.adapters import Adapters
+from llm_app.engine.branches import _is_greedy
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.packing import Request, plan
@@ -102,6 +103,13 @@ def test_the_greedy_flag_is_true_for_what_greedy_decoding_gives(host: Host) -> N
     greedy = ids[20:]
     other = [*greedy[:3], (greedy[3] + 1) % VOCABULARY]
     assert [flag for _, flag in scored(host.loaded, [(context, greedy), (context, other)])] == [True, False]
+
+
+def test_of_equal_tokens_only_the_first_is_what_greedy_decoding_takes() -> None:
+    logits = torch.tensor([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]])
+    asked = [(0, 1), (0, 2), (1, 0), (1, 2)]
+    rows, targets = torch.tensor(asked).T
+    assert _is_greedy(logits, rows, targets).tolist() == [logits[row].argmax() == target for row, target in asked]
 
 
 def test_what_prompts_share_is_read_once() -> None:

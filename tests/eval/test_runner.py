@@ -111,6 +111,14 @@ def test_E11_too_many_errors_end_the_run_with_the_reason() -> None:
         list(evaluate(Choices(20), Counting(broken)))
 
 
+def test_E11_a_run_that_ended_so_says_the_same_at_once_when_it_is_resumed() -> None:
+    done = [Result(i, (), {}, f"reason {i}") for i in range(2)]
+    model = Counting()
+    with pytest.raises(EvaluationError, match="2 samples could not be scored.*The last reason: reason 1"):
+        list(evaluate(Choices(20), model, done))
+    assert model.asked == []
+
+
 def test_E8_closing_the_iterator_stops_the_model_at_once() -> None:
     model = Counting()
     steps = evaluate(Choices(50), model)

@@ -158,9 +158,19 @@ def test_E7_a_second_run_of_the_same_folder_asks_the_model_nothing(host: Host, s
     assert calls == []
 
 
+def test_a_run_that_another_process_finished_meanwhile_is_not_asked_again(
+    host: Host, settings_with_data: Settings
+) -> None:
+    first = small(host, settings_with_data)
+    waiting = resume(host, RunFolder(first.folder.path), settings_with_data)
+    list(first.run())
+    assert list(waiting.run()) == [] and waiting.is_complete
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
+        (("model", "device"), "device"),
         (("model", "weights"), "model weights"),
         (("model", "quantization"), "precision"),
         (("model", "adapter"), "adapter"),

@@ -81,6 +81,18 @@ def test_A14_files_outside_of_the_programs_own_folder_stay_as_they_are(change: s
     assert kept.stat().st_mode & 0o600 == 0o600
 
 
+@pytest.mark.parametrize("change", [
+    "os.remove('kept.txt', dir_fd=os.open(FOLDER, os.O_RDONLY))",
+    "os.open('made', os.O_WRONLY | os.O_CREAT, dir_fd=os.open(FOLDER, os.O_RDONLY))",
+    "[os.remove(n, dir_fd=fd) for _, _, names, fd in os.fwalk(FOLDER) for n in names]",
+    "os.mkfifo(FOLDER + '/fifo')",
+])
+def test_A14_a_folder_that_is_held_open_is_no_way_out(change: str, tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("kept")
+    assert not run_program(f"import os\nFOLDER = {str(tmp_path)!r}\n{change}").passed
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
 def test_A14_the_program_sees_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     program = "import os\nassert 'HF_TOKEN' not in os.environ and os.listdir() == ['program.py']"
