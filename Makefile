@@ -1,12 +1,12 @@
 # run · test · check · bench · verify · test-gpu       ARGS="..." goes to the program behind the name
-#   make run ARGS="--port 8000"        make test ARGS="-k stop_string"        make bench BENCHMARKS=chat
+#   make run ARGS="--port 8000"        make test ARGS="-k stop_string"        make bench BENCHMARKS=eval
 # A small install without CUDA:  make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 ARGS ?=
-BENCHMARKS ?= chat precisions
+BENCHMARKS ?= chat
 
 PY := $(VENV)/bin/python
 # Twice quiet: errors only. Warnings of pip about an index it looked at are nothing a person can act on.

@@ -62,8 +62,8 @@ def test_enough_samples_are_told_to_be_enough() -> None:
     [
         (
             (BETTER, SAME),
-            "Overall: better. tuned beats base on 1 of 2 tasks (t0), and is detectably worse on none; no detectable change"
-            " on the other 1.",
+            "Overall: better. tuned beats base on 1 of 2 tasks (t0), and is detectably worse on none; no detectable"
+            " change on the other 1.",
             "总体：有提升。tuned 在 2 个任务中的 1 个（t0）上优于 base，没有测出变差的任务；其余 1 个没有测出变化。",
         ),
         (
