@@ -2,8 +2,8 @@
 
     PROOFBENCH_DATA=FOLDER python -m benchmarks.eval [--pairs 3] [--dtypes bf16,fp32] [--cases arc_easy,mmlu]
 
-FOLDER is laid out like the hub. The other side runs at the best of several batch sizes, found first; its "auto" takes
-64 rows of the longest request on a CPU, which is slower than 8. Both sides run in this process, in turn, never
+FOLDER is laid out like the hub. The other side runs at the best of several batch sizes, found first; not "auto", which
+tries 64 rows of the longest request and needs their logits in memory. Both sides run in this process, in turn, never
 together; only the log-likelihood part is timed.
 """
 

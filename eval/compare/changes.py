@@ -85,7 +85,7 @@ def answer_text(answered: Answered, metric: str) -> str:
     if len(values) == 1:
         greedy = answers[0][1] if isinstance(answers[0], tuple) else False
         return f"log-probability {values[0]:.2f}" + (", the model's own choice" if greedy else "")
-    options = _options(answered)
+    options = options_of(answered.requests)
     lengths = [1] * len(values)
     if metric.startswith("acc_norm"):
         lengths = [len(option) for option in options]
@@ -95,19 +95,19 @@ def answer_text(answered: Answered, metric: str) -> str:
     return options[best]
 
 
-def _options(answered: Answered) -> list[str]:
-    """The choices: what the requests do not share."""
-    texts, continuations = zip(*answered.requests, strict=True)
+def options_of(requests: Sequence[tuple[str, str]]) -> list[str]:
+    """The choices are what the requests do not share: their continuations, or what stands in their prompts."""
+    prompts, continuations = zip(*requests, strict=True)
     if len(set(continuations)) > 1:
-        return [continuation.removeprefix(" ") for continuation in continuations]
-    n_shared = len(os.path.commonprefix(texts))
-    return [text[n_shared:] for text in texts]
+        return [continuation.strip() for continuation in continuations]
+    n_shared = len(os.path.commonprefix(prompts))
+    return [prompt[n_shared:] for prompt in prompts]
 
 
 def _target(answered: Answered) -> str:
     """The right answer; a number that means one of the choices becomes that choice."""
     if len(answered.requests) > 1 and answered.target.isdecimal() and not isinstance(answered.answers[0], str):
-        options = _options(answered)
+        options = options_of(answered.requests)
         if int(answered.target) < len(options):
             return options[int(answered.target)]
     return answered.target

@@ -1,11 +1,11 @@
 """The sample browser of the report: what was sent, what came back, what it scored."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval.compare.changes import options_of
 from eval.compare.run import Answered, TaskRun
 from eval.report.markup import Child, Markup, element, joined
 from eval.report.numbers import score_text
@@ -45,7 +45,7 @@ def choices_of(sample: Answered) -> list[Choice]:
     n = n_choices(sample)
     if n < 2:
         return []
-    texts = _options(sample.requests[:n])
+    texts = options_of(sample.requests[:n])
     logprobs = [_number(answer) for answer in sample.answers[:n]]
     most = max(logprobs)
     weights = [math.exp(value - most) if math.isfinite(value) else 0.0 for value in logprobs]
@@ -194,15 +194,6 @@ def _written(words: str, language: Language) -> Markup:
         return element("pre", words)
     left_out = text("cut", language, n=len(words) - MAX_TEXT)
     return element("pre", words[:MAX_TEXT], element("span", left_out, class_="quiet"))
-
-
-def _options(requests: Sequence[tuple[str, str]]) -> list[str]:
-    """The choices are what the requests do not share: their continuations, or what stands in their prompts."""
-    prompts, continuations = zip(*requests, strict=True)
-    if len(set(continuations)) > 1:
-        return [continuation.strip() for continuation in continuations]
-    n_shared = len(os.path.commonprefix(prompts))
-    return [prompt[n_shared:] for prompt in prompts]
 
 
 def _target(sample: Answered, options: Sequence[str], best: int) -> int | None:

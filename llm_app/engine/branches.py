@@ -190,8 +190,8 @@ class Reading:
 def _is_greedy(logits: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
     """Whether greedy decoding takes these tokens after these rows of (n, vocabulary).
 
-    The largest value is found in a third of the time of its place; the place is asked only where the value is the same,
-    since of equal ones, which are common in bfloat16, greedy decoding takes the first.
+    The largest value is found sooner than its place; the place is asked only where the value is the same, since of
+    equal ones, which are common in bfloat16, greedy decoding takes the first.
     """
     is_greedy = logits[rows, targets] >= logits.amax(-1)[rows]
     likely = is_greedy.nonzero()[:, 0]

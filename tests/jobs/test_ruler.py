@@ -85,7 +85,6 @@ def test_precisions_that_a_model_does_not_have_are_refused_and_the_rest_goes_on(
 
 
 def test_quantised_precisions_are_measured_against_fp32(folder: Path, settings: Settings) -> None:
-    pytest.importorskip("bitsandbytes")
     found = rows(folder, settings, ["fp32", "int8", "nf4"], Ask(TEXT, 200))
     by_name = {row.precision: row for row in found if isinstance(row, Row)}
     assert by_name.keys() == {"fp32", "int8", "nf4"}
