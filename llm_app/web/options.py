@@ -14,7 +14,7 @@ from gradio.components import Component
 from llm_app.errors import UserError
 from llm_app.options import OptionInfo, options_of
 from llm_app.web import text
-from llm_app.web.views import SentenceError
+from llm_app.web.failures import SentenceError
 
 SLIDER_STEPS = 400  # a slider with more positions than this cannot be set by hand; a number box can
 

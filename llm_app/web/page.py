@@ -10,9 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.chat_tab import build_chat_tab
-from llm_app.web.model_bar import build_model_bar
-from llm_app.web.style import head, theme
+from llm_app.web.chat.tab import build_chat_tab
+from llm_app.web.look.theme import head, theme
+from llm_app.web.model.bar import build_model_bar
 
 # A tab is one file and one line here: the name of its label, and what builds it.
 TABS = (("tab_chat", build_chat_tab),)
@@ -63,7 +63,7 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
         api, page, path="/",
         show_error=False, max_file_size="20mb", allowed_paths=[], blocked_paths=blocked_paths(services),
         enable_monitoring=False, run_history=False, mcp_server=False, ssr_mode=False, pwa=False, footer_links=[],
-        favicon_path=str(Path(__file__).with_name("icon.png")),
+        favicon_path=str(Path(__file__).parent / "look" / "icon.png"),
         theme=theme(), head=head(), i18n=text.I18N,
     )  # fmt: skip
     return page

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from llm_app.web.views import Turn
+from llm_app.web.chat.views import Turn
 from tests.browser.conftest import Watched
 from tests.web.site import Site
 

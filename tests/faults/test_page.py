@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from llm_app.errors import Cancelled
-from llm_app.web import presence
-from llm_app.web.views import Turn
+from llm_app.web.chat import presence
+from llm_app.web.chat.views import Turn
 from tests import tiny
 from tests.live import failing_after, slowed, wait_for
 from tests.web.site import Site, is_unchanged, serving, texts, wait_until_idle
@@ -119,7 +119,7 @@ def test_C8_W4_a_hundred_stops_with_and_without_a_reply_leave_nothing(site: Site
 
 def test_C9_W10_a_fault_in_the_middle_keeps_the_text_names_a_number_and_the_next_message_works(site: Site) -> None:
     with failing_after(site.host, 6, ValueError("secret of /home/user/x.py")):
-        frame = site.send("hello", "faulty", option_max_new_tokens=40, option_temperature=1)
+        frame = site.send("hello", "faulty", option_max_new_tokens=40, option_temperature=1, option_seed="5")
     conversation, notice = site.shown(frame, "conversation"), site.shown(frame, "chat-notice")
     assert texts(conversation)[0] == "hello"
     assert "failed · request " in conversation[1]["content"][1]["text"]
@@ -234,7 +234,7 @@ def test_a_model_is_unloaded_and_loaded_from_the_strip_and_a_wrong_one_is_refuse
 
 def test_L20_a_load_can_be_cancelled_and_the_model_before_stays(tiny_llama: Path, tmp_path: Path) -> None:
     from llm_app.config import ModelConfig
-    from llm_app.web.loader import Loader
+    from llm_app.web.model.loader import Loader
 
     with serving(tmp_path, tiny_llama) as site:
         loader = Loader(site.host)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import llm_app.web
-from llm_app.web.views import Turn
+from llm_app.web.chat.views import Turn
 from tests.web.site import Site, serving, texts
 
 MARK = "TOP-SECRET-MARK"
@@ -222,7 +222,7 @@ def test_D2_D4_the_browser_is_told_to_clean_what_models_write(site: Site) -> Non
 
 def test_D2_every_block_of_html_is_made_by_our_own_functions() -> None:
     """gr.HTML is named in one place, which takes what text.py and views.py have made inert."""
-    for file in WEB.glob("*.py"):
+    for file in WEB.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 assert node.func.attr not in ("HTML", "Markdown", "Dataframe") or file.name == "html.py", (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_app.web.markup import as_written, without_markup
+from llm_app.web.chat.markup import as_written, without_markup
 
 
 @pytest.mark.parametrize(("written", "shown"), [

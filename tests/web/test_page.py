@@ -9,8 +9,8 @@ import pytest
 
 from llm_app.config import SamplingConfig, Settings
 from llm_app.web import text
+from llm_app.web.look.theme import head, language_module, theme
 from llm_app.web.page import TABS, blocked_paths
-from llm_app.web.style import head, language_module, theme
 from tests.web.site import Site, is_unchanged, serving, texts
 
 
@@ -66,7 +66,7 @@ def test_every_sentence_of_the_page_exists_in_both_languages() -> None:
 
 
 def test_no_sentence_is_left_that_nothing_shows() -> None:
-    program = "".join(file.read_text(encoding="utf-8") for file in Path(text.__file__).parent.glob("*.py"))
+    program = "".join(file.read_text(encoding="utf-8") for file in Path(text.__file__).parent.rglob("*.py"))
     uses = [name for name in text.STRINGS if program.count(f'"{name}"') + program.count(f"'{name}'") < 2]
     assert uses == []
 

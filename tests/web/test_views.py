@@ -9,9 +9,12 @@ import pytest
 import llm_app
 from llm_app.errors import GenerationFailed, QueueFull, UserError
 from llm_app.messages import Message, Usage
-from llm_app.web import text, views
-from llm_app.web.chat_handlers import MAX_TURNS, checked, up_to_last_message, with_edit
-from llm_app.web.views import SentenceError, Turn
+from llm_app.web import text
+from llm_app.web.chat import views
+from llm_app.web.chat.handlers import MAX_TURNS, checked, up_to_last_message, with_edit
+from llm_app.web.chat.views import Turn
+from llm_app.web.failures import SentenceError, error_notice
+from llm_app.web.views import gigabytes
 
 USAGE = Usage(n_prompt_tokens=12, n_output_tokens=58, seconds_to_first_token=0.036, seconds_total=0.545, seed=123)
 TALK = [Turn("user", "a"), Turn("assistant", "b", ("n", "n")), Turn("user", "c"), Turn("assistant", "d", ("n", "n"))]
@@ -54,13 +57,13 @@ def test_the_model_gets_the_system_prompt_first_and_no_empty_reply() -> None:
 
 
 def test_an_error_of_the_person_is_said_in_both_languages_with_its_number() -> None:
-    html = views.error_notice(QueueFull("32 replies run. Try again shortly."), "ab12")
+    html = error_notice(QueueFull("32 replies run. Try again shortly."), "ab12")
     assert "32 replies run. Try again shortly." in html and "排队人数已满" in html
     assert "request ab12" in html and "请求编号 ab12" in html
 
 
 def test_W10_an_error_of_ours_shows_a_number_and_nothing_else() -> None:
-    html = views.error_notice(ValueError("/home/user/secret.py line 3 at 0x7f00aa00aa00"), "ab12")
+    html = error_notice(ValueError("/home/user/secret.py line 3 at 0x7f00aa00aa00"), "ab12")
     assert "secret" not in html and "0x" not in html and "ValueError" not in html
     assert "ab12" in html
 
@@ -70,7 +73,7 @@ def test_W10_an_error_of_ours_shows_a_number_and_nothing_else() -> None:
     GenerationFailed("</span><script>alert(1)</script>"),
 ])  # fmt: skip
 def test_D2_names_in_our_own_html_are_inert(error: UserError) -> None:
-    html = views.error_notice(error, "1")
+    html = error_notice(error, "1")
     assert set(re.findall(r"<(\w+)", html)) <= {"div", "span"}
     assert "${" not in html and "{{" not in html and "`" not in html
 
@@ -96,7 +99,7 @@ def test_the_context_bar_warns_before_it_is_full() -> None:
     ("n_bytes", "words"), [(0, "0.0"), (101_815_168, "0.10"), (950_000_000, "0.9"), (2.1e10, "21")]
 )
 def test_memory_is_said_in_two_figures(n_bytes: float, words: str) -> None:
-    assert views.gigabytes(int(n_bytes)) in (words, "1.0" if words == "0.9" else words)
+    assert gigabytes(int(n_bytes)) in (words, "1.0" if words == "0.9" else words)
 
 
 def test_regenerate_takes_the_last_message_and_edit_drops_what_followed() -> None:

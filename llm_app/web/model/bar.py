@@ -11,11 +11,12 @@ from llm_app.engine import catalog, fit
 from llm_app.engine.loading import LoadedModel
 from llm_app.errors import Cancelled, ModelLoading, UserError
 from llm_app.services import Services
-from llm_app.web import text, views
+from llm_app.web import text
+from llm_app.web.failures import SentenceError, error_html, error_notice, note_error, request_html
 from llm_app.web.html import html, shown
-from llm_app.web.loader import Loader
-from llm_app.web.reply import note_error
-from llm_app.web.views import SentenceError
+from llm_app.web.model import views
+from llm_app.web.model.loader import Loader
+from llm_app.web.views import notice
 
 NO_ADAPTER = ""
 WATCH_SECONDS, IDLE_SECONDS = 1.0, 5.0
@@ -134,7 +135,7 @@ class StripHandlers:
             estimate = fit.estimate(catalog.find_model(config.model, self._settings), config)
         except Exception as error:
             return {strip.fit: self._failed(error)}
-        sentence = views.notice(text.pair(fit.sentence(estimate)), "info" if estimate.fits else "warning")
+        sentence = notice(text.pair(fit.sentence(estimate)), "info" if estimate.fits else "warning")
         return {strip.fit: sentence, strip.load: gr.update(variant="primary")}
 
     def load(self, model: object, adapter: object, precision: object) -> Update:
@@ -159,7 +160,7 @@ class StripHandlers:
             self._host.unload()
         except Exception as error:
             return {**self.look(), self._strip.fit: self._failed(error)}
-        return {**self.look(), self._strip.fit: views.notice(text.both("unloaded"))}
+        return {**self.look(), self._strip.fit: notice(text.both("unloaded"))}
 
     def switch_adapter(self, adapter: object) -> Update:
         """Put the adapter into the loaded base, or take it out; the base is not loaded again."""
@@ -180,9 +181,9 @@ class StripHandlers:
         if before:
             self._host.detach(before)
         if report is None:
-            return views.notice(text.both("adapter_off"))
+            return notice(text.both("adapter_off"))
         name = "adapter_on" if report.has_effect else "adapter_no_effect"
-        return views.notice(text.both(name, adapter=adapter), "info" if report.has_effect else "warning")
+        return notice(text.both(name, adapter=adapter), "info" if report.has_effect else "warning")
 
     def _precision(self) -> str:
         try:
@@ -206,28 +207,28 @@ class StripHandlers:
         if status.phase is not None or loader.is_loading:
             return views.progress(loader.model if loader.is_loading else "", status.phase, status.fraction)
         if status.state == "stopping":
-            return views.notice(text.both("stopping"), "warning")
+            return notice(text.both("stopping"), "warning")
         lines = []
         if loader.failure is not None:
             kind = "info" if isinstance(loader.failure, Cancelled) else "error"
-            lines.append(views.notice(_failure_html(loader), kind))
+            lines.append(notice(_failure_html(loader), kind))
         elif status.reason and loaded is None:
-            lines.append(views.notice(text.pair((status.reason, status.reason)), "error"))
+            lines.append(notice(text.pair((status.reason, status.reason)), "error"))
         if loaded is not None:
             lines.append(
-                views.notice(views.model_facts(loaded.entry.title, loaded.precision, status.adapter, loaded.n_context))
+                notice(views.model_facts(loaded.entry.title, loaded.precision, status.adapter, loaded.n_context))
             )
             if loaded.template is None:
-                lines.append(views.notice(text.both("no_template"), "warning"))
-            lines += [views.notice(text.pair((note, note)), "warning") for note in loaded.notes]
+                lines.append(notice(text.both("no_template"), "warning"))
+            lines += [notice(text.pair((note, note)), "warning") for note in loaded.notes]
         elif not lines:
-            lines.append(views.notice(text.both("nothing_loaded"), "warning"))
+            lines.append(notice(text.both("nothing_loaded"), "warning"))
         return "".join(lines)
 
     def _failed(self, error: Exception, request_id: str | None = None) -> str:
         request_id = request_id or secrets.token_hex(4)
         note_error(error, request_id)
-        return views.error_notice(error, request_id)
+        return error_notice(error, request_id)
 
 
 def _memory(loaded: LoadedModel | None) -> str:
@@ -240,7 +241,7 @@ def _failure_html(loader: Loader) -> str:
     assert loader.failure is not None
     if isinstance(loader.failure, Cancelled):
         return text.both("load_cancelled")
-    return f"{text.both('load_failed')} {views.error_html(loader.failure)} {views.request_html(loader.request_id)}"
+    return f"{text.both('load_failed')} {error_html(loader.failure)} {request_html(loader.request_id)}"
 
 
 def _config(model: object, adapter: object, precision: object) -> ModelConfig:

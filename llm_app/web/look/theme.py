@@ -1,12 +1,13 @@
-"""How the page looks: theme, style sheet and the script of the two switches."""
+"""How the page looks: the theme, the style sheets, and the scripts."""
 
 from pathlib import Path
 
 import gradio as gr
 
 HERE = Path(__file__).parent
-STYLE = HERE / "style.css"
-SCRIPT = HERE / "page.js"
+# A tab brings a style sheet, and a script where it needs one, and their names here.
+STYLES = ("frame.css", "model.css", "chat.css")
+SCRIPTS = ("page.js",)
 
 # System fonts only, so that nothing is fetched; the CJK fonts of each system stand after its Latin ones.
 SANS = (
@@ -83,14 +84,15 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """What goes into the document's head: the style sheet, and the switches for language and light or dark.
+    """What goes into the document's head: the style sheets, and the scripts, such as that of the two switches.
 
     gradio's own `css` parameter rewrites every selector to stand below its container, where none can ask for the
     language of the page.
     """
-    script = SCRIPT.read_text(encoding="utf-8").replace("LANGUAGE_MODULE", language_module())
-    style = STYLE.read_text(encoding="utf-8")
-    return f'<style>\n{style}</style><script type="module">\n{script}</script>'
+    styles = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
+    scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    modules = "".join(f'<script type="module">\n{script}</script>' for script in scripts)
+    return f"<style>\n{styles}</style>{modules.replace('LANGUAGE_MODULE', language_module())}"
 
 
 def language_module() -> str:

@@ -6,7 +6,7 @@ import threading
 from llm_app.config import ModelConfig
 from llm_app.engine.host import Host
 from llm_app.errors import Cancelled, ModelBusy
-from llm_app.web.reply import note_error
+from llm_app.web.failures import note_error
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,16 @@ import gradio as gr
 
 from llm_app import chat
 from llm_app.services import Services
-from llm_app.web import text, views
+from llm_app.web import text
+from llm_app.web.chat import views
+from llm_app.web.chat.markup import as_written
+from llm_app.web.chat.presence import ReaderWatch, Running
+from llm_app.web.chat.reply import Reply
+from llm_app.web.chat.views import Turn
+from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.html import shown
-from llm_app.web.markup import as_written
 from llm_app.web.options import Form
-from llm_app.web.presence import ReaderWatch, Running
-from llm_app.web.reply import Reply, note_error
-from llm_app.web.views import SentenceError, Turn
+from llm_app.web.views import notice as notice_html
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +98,7 @@ class ChatHandlers:
         if not turns:
             return {self._parts.notice: ""}
         kept = {self._parts.context: views.context_bar(0, 0), self._parts.cleared: turns, self._parts.undo: shown(True)}
-        return {**self._shown([]), **kept, self._parts.notice: views.notice(text.both("cleared"))}
+        return {**self._shown([]), **kept, self._parts.notice: notice_html(text.both("cleared"))}
 
     def bring_back(self, turns: list[Turn]) -> Update:
         """Undo the last `clear`."""
@@ -109,11 +112,11 @@ class ChatHandlers:
         try:
             turns = make_turns()
             for _ in self._while_loading():
-                yield {self._parts.notice: views.notice(text.both("waits_for_model"))}
+                yield {self._parts.notice: notice_html(text.both("waits_for_model"))}
             reply, n_context, notice = self._begin(turns, form, request_id)
         except Exception as error:
             note_error(error, request_id)
-            yield {self._parts.notice: views.error_notice(error, request_id)}
+            yield {self._parts.notice: error_notice(error, request_id)}
             return
         visitor = request.session_hash or ""
         self._running.start(visitor, reply.stream)
@@ -134,7 +137,7 @@ class ChatHandlers:
         yield {
             **self._shown(views.with_reply(turns, reply.content, reply.note)),
             self._parts.context: views.context_bar(reply.n_tokens, n_context),
-            self._parts.notice: views.error_notice(reply.failure, request_id) if reply.failure else notice,
+            self._parts.notice: error_notice(reply.failure, request_id) if reply.failure else notice,
         }
 
     def _while_loading(self) -> Iterator[None]:
@@ -160,7 +163,7 @@ class ChatHandlers:
             trim=True,
         )
         stream = self._host.stream(prompt.token_ids, sampling, adapter=self._host.adapter)
-        cut = views.notice(text.both("messages_cut", n=prompt.n_dropped), "warning") if prompt.n_dropped else ""
+        cut = notice_html(text.both("messages_cut", n=prompt.n_dropped), "warning") if prompt.n_dropped else ""
         return Reply(stream, len(prompt.token_ids), request_id), loaded.n_context, cut
 
     def _nothing_cleared(self) -> Update:

@@ -1,16 +1,12 @@
 """A reply on its way to the page: gathered into frames, counted, and said how it ended."""
 
-import logging
 import time
 from collections.abc import Iterator
 
 from llm_app.engine.request import Stream
-from llm_app.errors import UserError
-from llm_app.logs import one_line_traceback
 from llm_app.messages import Delta, Usage
-from llm_app.web import views
-
-log = logging.getLogger(__name__)
+from llm_app.web.chat import views
+from llm_app.web.failures import note_error
 
 FRAME_SECONDS = 0.08  # pieces that come faster are shown together
 SILENCE_SECONDS = 0.25  # a handler can be closed only where it yields
@@ -84,11 +80,3 @@ def frames(stream: Stream) -> Iterator[list[Delta]]:
             raise
         yield deltas
         shown_at = time.monotonic()
-
-
-def note_error(error: Exception, request_id: str) -> None:
-    """Log what the page does not show, under the number that it does show."""
-    if isinstance(error, UserError):
-        log.info("request %s: %s", request_id, error.message)
-    else:
-        log.error("request %s: %s", request_id, one_line_traceback(error))

@@ -6,8 +6,9 @@ import gradio as gr
 
 from llm_app.config import SamplingConfig
 from llm_app.services import Services
-from llm_app.web import text, views
-from llm_app.web.chat_handlers import MAX_MESSAGE_CHARACTERS, ChatHandlers, Parts
+from llm_app.web import text
+from llm_app.web.chat import views
+from llm_app.web.chat.handlers import MAX_MESSAGE_CHARACTERS, ChatHandlers, Parts
 from llm_app.web.html import html
 from llm_app.web.options import as_sent, build_form
 

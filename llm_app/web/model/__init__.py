@@ -1,0 +1,1 @@
+"""The strip above all tabs: which model answers."""
