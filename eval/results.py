@@ -10,7 +10,7 @@ from lm_eval.evaluator_utils import EvalAcc, aggregate_groups
 from lm_eval.utils import handle_non_serializable, hash_string, make_table, sanitize_list
 
 from eval.tasks.harness import HarnessTask, Suite
-from eval.types import Result
+from eval.types import Result, count_cut
 
 N_BOOTSTRAP = 100_000  # the harness's own
 
@@ -22,6 +22,8 @@ class Report:
     data: dict[str, Any]
     partial: Mapping[str, tuple[int, int]]  # task -> samples with a result, of all asked; unfinished tasks only
     unscored: Mapping[str, Sequence[Result]]  # task -> results with an error
+    cut: Mapping[str, tuple[int, int]]  # task -> scored samples whose prompt lost its beginning, of all scored
+    n_context: int | None = None  # tokens that a prompt may have
 
     @property
     def table(self) -> str:
@@ -34,10 +36,15 @@ class Report:
             f"{task}: {len(results)} samples not scored. The first: {results[0].error}"
             for task, results in self.unscored.items()
         ]
+        at = "" if self.n_context is None else f" at {self.n_context:,} tokens"
+        parts += [f"{task}: {n_cut:,} of {n:,} prompts were cut{at}" for task, (n_cut, n) in self.cut.items()]
         return "\n".join(part.rstrip() for part in parts)
 
 
-def report(suite: Suite, results: Mapping[str, Sequence[Result]], *, n_bootstrap: int = N_BOOTSTRAP) -> Report:
+def report(
+    suite: Suite, results: Mapping[str, Sequence[Result]], *, n_bootstrap: int = N_BOOTSTRAP,
+    n_context: int | None = None,
+) -> Report:
     """Scores, standard errors and groups over the results that are there."""
     made = EvalAcc()
     scored = {name: [r for r in results.get(name, ()) if r.error is None] for name in suite.tasks}
@@ -55,6 +62,8 @@ def report(suite: Suite, results: Mapping[str, Sequence[Result]], *, n_bootstrap
             for name, task in suite.tasks.items() if len(results.get(name, ())) < len(task.samples)
         },
         {name: errors for name in suite.tasks if (errors := [r for r in results.get(name, ()) if r.error is not None])},
+        {name: counts for name in suite.tasks if (counts := count_cut(results.get(name, ())))[0]},
+        n_context,
     )
 
 
@@ -67,6 +76,11 @@ def results_text(made: Report, suite: Suite, results: Mapping[str, Sequence[Resu
         data["unscored"] = {
             name: [{"doc_id": r.sample, "reason": r.error} for r in sorted(errors, key=lambda r: r.sample)]
             for name, errors in made.unscored.items()
+        }
+    if made.cut:
+        data["cut"] = {
+            name: {"context": made.n_context, "doc_ids": sorted(r.sample for r in results[name] if r.is_cut)}
+            for name in made.cut
         }
     gone: list[str] = []
     data = finite(data, gone)

@@ -39,9 +39,23 @@ class Request:
 
 @dataclass(frozen=True)
 class Unscored:
-    """An answer that could not be had; the sample is left out of the score, not counted as wrong."""
+    """An answer that could not be had; the sample is left out of the score, not counted as wrong.
+
+    `is_passing`: for a reason that may be gone later, such as too little memory; it is worth asking again.
+    """
 
     reason: str
+    is_passing: bool = False
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The answer to a prompt that lost its beginning, since it was longer than the context."""
+
+    answer: Answer
+
+
+Given = Answer | Cut | Unscored  # what a model gives for a request
 
 
 @dataclass(frozen=True)
@@ -55,12 +69,49 @@ class Sample:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one sample: the answers to its requests in order, and its scores, or why there are none."""
+    """What came of one sample: the answers to its requests in order, and its scores, or why there are none.
+
+    `n_cut`: prompts of it that lost their beginning; `is_passing`: the error may be gone when it is asked again.
+    """
 
     sample: int
     answers: tuple[Answer, ...]
     scores: Mapping[str, Any]
     error: str | None = None
+    n_cut: int = 0
+    is_passing: bool = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it has a score, for which not all of its prompt was read."""
+        return self.n_cut > 0 and self.error is None
+
+
+def count_cut(results: Sequence[Result]) -> tuple[int, int]:
+    """(samples whose prompt lost its beginning, samples) of those that have a score."""
+    return sum(result.is_cut for result in results), sum(result.error is None for result in results)
+
+
+@dataclass(frozen=True)
+class GroupMetric:
+    """How the scores of several tasks become one: their mean, by `weights`, or by their samples where that is None.
+
+    `name`: the metric, the first of each task where it is empty; `filters`: where a task has several, the one to take.
+    """
+
+    name: str
+    filters: tuple[str, ...] = ()
+    weights: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """Several tasks that were asked for by one name and have one score, such as mmlu. The first metric is its own."""
+
+    name: str
+    version: str
+    tasks: tuple[str, ...]
+    metrics: tuple[GroupMetric, ...]
 
 
 class Model(Protocol):
@@ -72,17 +123,17 @@ class Model(Protocol):
 
     def loglikelihoods(
         self, pairs: Sequence[tuple[str, str]], wanted: Collection[int]
-    ) -> Iterator[tuple[int, tuple[float, bool] | Unscored]]:
+    ) -> Iterator[tuple[int, Given]]:
         """(sum of log-probabilities in nats, whether greedy decoding gives it) of continuations after contexts."""
         ...
 
-    def rolling(self, texts: Sequence[str], wanted: Collection[int]) -> Iterator[tuple[int, float | Unscored]]:
+    def rolling(self, texts: Sequence[str], wanted: Collection[int]) -> Iterator[tuple[int, Given]]:
         """Log-probability of whole texts, in nats."""
         ...
 
     def generate(
         self, prompts: Sequence[tuple[str, Generation]], wanted: Collection[int]
-    ) -> Iterator[tuple[int, str | Unscored]]:
+    ) -> Iterator[tuple[int, Given]]:
         """Text that follows the prompts."""
         ...
 

@@ -7,13 +7,14 @@ detectable change", with the number of samples that would most likely show a cha
 from typing import Literal
 
 from eval.compare import Comparison, TaskComparison
+from eval.compare.outcome import FIRST_METRICS
 
 Language = Literal["en", "zh"]
 MINUS = "\u2212"
 
 
 def task_verdict(comparison: Comparison, task: TaskComparison, language: Language = "en") -> str:
-    """One task: what changed, by how much, and how sure that is."""
+    """One task or group that was asked for: what changed, by how much, and how sure that is."""
     return _task_zh(comparison, task) if language == "zh" else _task_en(comparison, task)
 
 
@@ -42,8 +43,18 @@ def change_text(value: float, task: TaskComparison) -> str:
     return _minus(f"{value:+.1f}" if task.unit == "hundred" else f"{value:+.3g}")
 
 
-def p_text(p: float) -> str:
-    """p = 0.010, p < 0.001; never rounded to 0 or over a limit that it keeps."""
+def interval_text(task: TaskComparison, between: str, outside: tuple[str, str] = ("", "")) -> str:
+    """Both ends of the difference's interval with what stands `between` and `outside`; a dash where there is none."""
+    low, high = task.result.low, task.result.high
+    if low is None or high is None:
+        return "–"
+    return f"{outside[0]}{change_text(low, task)}{between}{change_text(high, task)}{outside[1]}"
+
+
+def p_text(p: float | None) -> str:
+    """p = 0.010, p < 0.001; never rounded to 0 or over a limit that it keeps. A dash for what was not tested."""
+    if p is None:
+        return "–"
     if p < 0.001:
         return "p < 0.001"
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
@@ -51,12 +62,12 @@ def p_text(p: float) -> str:
 
 def _task_en(comparison: Comparison, task: TaskComparison) -> str:
     result, candidate, baseline = task.result, comparison.candidate, comparison.baseline
-    scores = f"{score_text(result.second, task)} against {score_text(result.first, task)} ({_metric(task)})"
+    scores = f"{score_text(result.second, task)} against {score_text(result.first, task)} ({_metric_en(task)})"
     points = " points" if task.unit in ("percent", "hundred") else ""
     change = f"{change_text(result.difference, task)}{points}"
-    interval = (
-        f"{100 * result.confidence:.3g} % interval {change_text(result.low, task)} to {change_text(result.high, task)}"
-    )
+    interval = f"{100 * result.confidence:.3g} % interval {interval_text(task, ' to ')}"
+    if result.low is None:
+        interval = "no interval"
     corrected = "" if comparison.n_tests == 1 else f" after Holm's correction over {_tests_en(comparison)}"
     numbers = f"{scores}, {change}, {interval}, {p_text(task.p_corrected)}{corrected}."
     if task.outcome == "no detectable change":
@@ -111,12 +122,12 @@ def _task_zh(comparison: Comparison, task: TaskComparison) -> str:
     result, candidate, baseline = task.result, comparison.candidate, comparison.baseline
     zh: Language = "zh"
     first, second = score_text(result.first, task, zh), score_text(result.second, task, zh)
-    scores = f"{_metric(task)} 为 {second}，{baseline} 为 {first}"
+    scores = f"{_metric_zh(task)} 为 {second}，{baseline} 为 {first}"
     points = {"percent": " 个百分点", "hundred": " 分"}.get(task.unit, "")
     change = f"相差 {change_text(result.difference, task)}{points}"
-    interval = (
-        f"{100 * result.confidence:.3g}% 置信区间 {change_text(result.low, task)} 至 {change_text(result.high, task)}"
-    )
+    interval = f"{100 * result.confidence:.3g}% 置信区间 {interval_text(task, ' 至 ')}"
+    if result.low is None:
+        interval = "无置信区间"
     n = len(comparison.tasks)
     tests = f"{n} 个任务" if comparison.n_tests == n else f"{comparison.n_tests} 次比较"
     corrected = "" if comparison.n_tests == 1 else f"，已按 {tests}作 Holm 校正"
@@ -157,8 +168,24 @@ def _overall_zh(comparison: Comparison) -> str:
     return f"总体：变差了。{candidate} 在{behind}上不如 {baseline}，没有测出变好的任务{rest}。"
 
 
-def _metric(task: TaskComparison) -> str:
+def metric_text(task: TaskComparison) -> str:
+    """The metric without what says nothing."""
     return task.metric.removesuffix(",none")
+
+
+def _metric_en(task: TaskComparison) -> str:
+    if not task.parts:
+        return metric_text(task)
+    name = "first metrics" if task.metric == FIRST_METRICS else metric_text(task)
+    return f"{name} over {len(task.parts)} tasks, weighted {'by size' if task.weighting == 'by size' else 'alike'}"
+
+
+def _metric_zh(task: TaskComparison) -> str:
+    if not task.parts:
+        return metric_text(task)
+    name = "各任务首个指标" if task.metric == FIRST_METRICS else metric_text(task)
+    how = "按样本数加权" if task.weighting == "by size" else "等权"
+    return f"{len(task.parts)} 个子任务的 {name}（{how}）"
 
 
 def _rounded(n: int) -> int:

@@ -12,6 +12,7 @@ Language = Literal["en", "zh"]
 
 N_SHOWN = 3  # samples of a kind in the text; --json has all
 MAX_SHOWN = 300  # characters of an answer
+GROUPED = "Lines with a dash describe the tasks of the group above: intervals not corrected, nothing tested."
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
@@ -75,6 +76,7 @@ def json_text(comparisons: Sequence[Any]) -> str:
     for comparison in comparisons:
         data = to_json(comparison)
         data["verdict"] = {language: overall_verdict(comparison, language) for language in LANGUAGES}
+        # Only what was tested has one; the tasks of a group are in its "parts".
         for task, row in zip(comparison.tasks, data["tasks"], strict=True):
             row["verdict"] = {language: task_verdict(comparison, task, language) for language in LANGUAGES}
         written.append(data)
@@ -99,26 +101,18 @@ def text(comparison: Any, language: Language) -> str:
     why, end = ((" is not comparable because ", "."), (" 不可比较：", "。"))[number]
     notes += [f"- {r.task}{why}{'; '.join(reason[number] for reason in r.reasons)}{end}" for r in comparison.refused]
     parts += ["\n".join(["Notes", *notes])] if notes else []
-    parts += [shown for task in comparison.tasks if (shown := _samples(task))]
+    parts += [shown for task in comparison.single_tasks if (shown := _samples(task))]
     return "\n\n".join(parts)
 
 
 def _table(comparison: Any) -> list[str]:
-    from eval.verdict import change_text, p_text, score_text
-
     title = "p (Holm)" if comparison.n_tests > 1 else "p"
     interval = f"{100 * (1 - comparison.alpha):.3g} % interval"
-    rows = [("task", "metric", "n", "baseline", "compared", "change", interval, title, "won", "lost", "tied", "shows")]
+    rows: list[tuple[str, ...]] = [
+        ("task", "metric", "n", "baseline", "compared", "change", interval, title, "won", "lost", "tied", "shows")
+    ]
     for task in comparison.tasks:
-        result = task.result
-        smallest = "" if result.detectable is None else change_text(result.detectable, task)
-        rows.append((
-            task.task, task.metric.removesuffix(",none") + (" ↑" if task.is_higher_better else " ↓"), f"{result.n}",
-            score_text(result.first, task), score_text(result.second, task), change_text(result.difference, task),
-            f"{change_text(result.low, task)} to {change_text(result.high, task)}",
-            p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
-            f"{task.wins}", f"{task.losses}", f"{task.ties}", smallest,
-        ))
+        rows += [_row(task), *(_row(part, " - ") for part in task.parts)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     is_asked = any(task.is_metric_asked for task in comparison.tasks)
@@ -127,7 +121,22 @@ def _table(comparison: Any) -> list[str]:
         *lines,
         f"Metric: {'the one asked for' if is_asked else 'the first that each task names'}. Test: {'; '.join(tests)}."
         " shows: the smallest change that would most likely be found (80 % power).",
+        *([GROUPED] if any(task.parts for task in comparison.tasks) else []),
     ]
+
+
+def _row(task: Any, before: str = "") -> tuple[str, ...]:
+    from eval.verdict import change_text, interval_text, metric_text, p_text, score_text
+
+    result = task.result
+    # What is only described has no test that could show anything.
+    is_tested = task.p_corrected is not None and result.detectable is not None
+    return (
+        before + task.task, metric_text(task) + (" ↑" if task.is_higher_better else " ↓"), f"{result.n}",
+        score_text(result.first, task), score_text(result.second, task), change_text(result.difference, task),
+        interval_text(task, " to "), p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
+        f"{task.wins}", f"{task.losses}", f"{task.ties}", change_text(result.detectable, task) if is_tested else "",
+    )
 
 
 def _samples(task: Any) -> str:

@@ -5,7 +5,9 @@ lm-evaluation-harness. `eval.verdict` says in a sentence what a `Comparison` hol
 """
 
 from eval.compare.changes import SampleChange, word_diff
-from eval.compare.comparison import Comparison, Refusal, TaskComparison, compare, to_json
+from eval.compare.comparison import compare, to_json
+from eval.compare.outcome import Comparison, TaskComparison
+from eval.compare.pairing import Refusal
 from eval.compare.run import Answered, Metric, Run, TaskRun
 
 __all__ = [

@@ -60,6 +60,21 @@ def setting_notes(first: Run, second: Run) -> list[Text]:
     return [(f"{english[0].upper()}{english[1:]}.", f"{chinese}。") for english, chinese in differing]
 
 
+def cut_notes(first: TaskRun, second: TaskRun) -> list[Text]:
+    """Whether prompts of one task lost their beginning, and not the same ones in both runs."""
+    both = first.samples.keys() & second.samples.keys()
+    before, after = ({i for i in both if task.samples[i].is_cut} for task in (first, second))
+    if before == after:
+        return []
+    name, n = first.name, len(both)
+    return [(
+        f"{name}: the context cut {len(before):,} of {n:,} prompts in one run and {len(after):,} in the other, so that"
+        " not every sample was asked the same.",
+        f"{name}：{n:,} 条提示中，两次运行分别有 {len(before):,} 条与 {len(after):,} 条因超出上下文被截去开头，"
+        "因此并非每条样本的提示都相同。",
+    )]
+
+
 def alarms(first: Run, second: Run, tasks: Sequence[str]) -> list[Text]:
     """What makes the comparison doubtful: one model twice, or two models that answer alike in everything."""
     parts = [
@@ -89,16 +104,20 @@ def alarms(first: Run, second: Run, tasks: Sequence[str]) -> list[Text]:
 
 
 def passages(samples: Sequence[Answered]) -> list[Hashable] | None:
-    """For each sample the passage that it is about, or None where no two samples share one."""
+    """For each sample the passage that it is about, or None where no two samples share one.
+
+    A field that is the same in all samples (an instruction, one document that all are about) tells nothing apart.
+    """
     for field in PASSAGES:
-        names: list[Hashable] = []
-        for answered in samples:
-            text = answered.doc.get(field)
-            has_passage = isinstance(text, str) and len(text) >= MIN_PASSAGE
-            names.append(text if has_passage else answered.sample)
-        if len(set(names)) < len(names):
-            return names
+        texts = [_passage(answered.doc.get(field)) for answered in samples]
+        found = [text for text in texts if text is not None]
+        if 1 < len(set(found)) < len(found):
+            return [answered.sample if text is None else text for answered, text in zip(samples, texts, strict=True)]
     return None
+
+
+def _passage(text: object) -> str | None:
+    return text if isinstance(text, str) and len(text) >= MIN_PASSAGE else None
 
 
 def _common(first: TaskRun, second: TaskRun) -> Iterator[tuple[Answered, Answered]]:

@@ -1,12 +1,14 @@
 """A run from the files that lm-evaluation-harness writes: `results_*.json`, and `samples_*.jsonl` for each task."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.compare.run import IDENTITY, Answered, Metric, Run, TaskRun, digest_of
-from eval.types import Answer, EvaluationError
+from eval.compare.run import IDENTITY, Answered, Metric, Run, TaskRun, digest_of, read_group
+from eval.types import Answer, EvaluationError, GroupMetric, TaskGroup
 
 FEWSHOT_SEED = 1234  # of the examples, where the person gives none
 # What the harness takes where a task names no aggregation.
@@ -15,6 +17,50 @@ DEFAULTS = {
     "bits_per_byte": "bits_per_byte", "mcc": "matthews_corrcoef", "f1": "f1", "bleu": "bleu", "chrf": "chrf",
     "ter": "ter", "brier_score": "brier_score",
 }
+
+
+def groups_of(data: Mapping[str, Any]) -> dict[str, TaskGroup]:
+    """The outermost groups that have a score in `results_*.json`.
+
+    The file does not say whether tasks weigh by their samples or alike; their scores and the group's tell it. A group
+    of which they do not is left out, so that its tasks stand for themselves.
+    """
+    found: dict[str, TaskGroup] = {}
+    for name, scores in (data.get("groups") or {}).items():
+        tasks = tuple(dict.fromkeys(_leaves(data, name)))
+        metrics = tuple(
+            metric for key, value in scores.items()
+            if isinstance(value, float) and "," in key and "_stderr," not in key
+            if (metric := _group_metric(data, tasks, key, value)) is not None
+        )
+        if metrics and tasks:
+            found[name] = TaskGroup(name, str(data["versions"].get(name, "N/A")), tasks, metrics)
+    return {
+        name: group for name, group in found.items()
+        if not any(set(group.tasks) < set(other.tasks) for other in found.values())
+    }
+
+
+def _leaves(data: Mapping[str, Any], name: str) -> Iterator[str]:
+    for child in data["group_subtasks"].get(name, ()):
+        if child in data["group_subtasks"]:
+            yield from _leaves(data, child)
+        else:
+            yield child
+
+
+def _group_metric(data: Mapping[str, Any], tasks: Sequence[str], key: str, value: float) -> GroupMetric | None:
+    values = [data["results"].get(task, {}).get(key) for task in tasks]
+    sizes = [data["n-samples"].get(task, {}).get("effective") for task in tasks]
+    if None in values or None in sizes or not sum(sizes):
+        return None
+    name, _, filtering = key.partition(",")
+    by_size = math.fsum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)
+    if math.isclose(value, by_size, rel_tol=1e-9):
+        return GroupMetric(name, (filtering,))
+    if math.isclose(value, math.fsum(values) / len(values), rel_tol=1e-9):
+        return GroupMetric(name, (filtering,), dict.fromkeys(tasks, 1.0))
+    return None
 
 
 def read(path: Path) -> Run:
@@ -71,6 +117,8 @@ def _run(data: Mapping[str, Any], stamp: str, tasks: dict[str, TaskRun]) -> Run:
         setting={
             "version of lm-eval": str(data.get("lm_eval_version")), "context length": str(data.get("max_length")),
         },
+        groups=groups_of(data) if "groups" not in own else {n: read_group(one) for n, one in own["groups"].items()},
+        asked=tuple(own.get("asked", ())),
     )
 
 
@@ -84,6 +132,8 @@ def _task(name: str, data: Mapping[str, Any], path: Path) -> TaskRun:
         found = samples.get(row["doc_id"])
         scores = {f"{metric},{row['filter']}": row[metric] for metric in row["metrics"]}
         samples[row["doc_id"]] = _answered(row, {**(found.scores if found else {}), **scores}, is_text=is_text)
+    for number in data.get("cut", {}).get(name, {}).get("doc_ids", ()):
+        samples[number] = replace(samples[number], is_cut=True)
     for wrong in data.get("unscored", {}).get(name, ()):
         samples[wrong["doc_id"]] = Answered(wrong["doc_id"], "", {}, "", (), (), {}, wrong["reason"])
     higher = data["higher_is_better"][name]

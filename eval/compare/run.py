@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eval.types import Answer
+from eval.types import Answer, GroupMetric, TaskGroup
 
 Aggregate = Callable[[Sequence[Any]], float]
 Text = tuple[str, str]  # one thing said in English and in Chinese
@@ -44,7 +44,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Answered:
-    """One sample: what was asked (text and continuation of each request), the answers, and the scores."""
+    """One sample: what was asked (text and continuation of each request), the answers, and the scores.
+
+    `is_cut`: its prompt lost its beginning, since it was longer than the context.
+    """
 
     sample: int
     digest: str  # of data, prompt and target; empty where it is not known
@@ -54,6 +57,7 @@ class Answered:
     answers: tuple[Answer, ...]
     scores: Mapping[str, Any]  # by "metric,filter"
     error: str | None = None
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class TaskRun:
 class Run:
     """One model's answers. What may differ: `identity`; what may not: `conditions`; what may matter: `setting`.
 
-    The keys are among WORDS, or names of packages.
+    The keys are among WORDS, or names of packages. `groups`: what was asked for by one name and is several tasks;
+    `asked`: every name that was typed, as far as it is known.
     """
 
     id: str
@@ -82,6 +87,14 @@ class Run:
     conditions: Mapping[str, Any]
     tasks: Mapping[str, TaskRun]
     setting: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, TaskGroup] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+
+
+def read_group(data: Mapping[str, Any]) -> TaskGroup:
+    """A group from the plain values that `dataclasses.asdict` makes of it."""
+    metrics = tuple(GroupMetric(one["name"], tuple(one["filters"]), one["weights"]) for one in data["metrics"])
+    return TaskGroup(data["name"], data["version"], tuple(data["tasks"]), metrics)
 
 
 def digest_of(doc_hash: str, prompt_hash: str, target_hash: str) -> str:

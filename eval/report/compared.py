@@ -6,7 +6,15 @@ from eval.compare import Comparison, SampleChange, TaskComparison
 from eval.report.markup import Child, Markup, element, joined
 from eval.report.page import Section
 from eval.report.text import Language, text
-from eval.verdict import change_text, overall_verdict, p_text, score_text, task_verdict
+from eval.verdict import (
+    change_text,
+    interval_text,
+    metric_text,
+    overall_verdict,
+    p_text,
+    score_text,
+    task_verdict,
+)
 
 MAX_CHANGES = 20  # of one kind and task; compare --json has all
 MAX_HEAD = 120
@@ -23,7 +31,7 @@ def comparison_section(comparison: Comparison, language: Language) -> Section:
         element("p", element("b", overall_verdict(comparison, language))),
         _table(comparison, language),
         element("ul", *(element("li", task_verdict(comparison, task, language)) for task in comparison.tasks)),
-        *(_changes(task, language) for task in comparison.tasks),
+        *(_changes(task, language) for task in comparison.single_tasks),
     ]
     notes = [note[spoken] for note in comparison.notes]
     because = text("not_comparable", language)
@@ -43,22 +51,30 @@ def _table(comparison: Comparison, language: Language) -> Markup:
     heads = [element("th", text(key, language), class_=None if key in ("task", "metric") else "num") for key in keys]
     lines = []
     for task in comparison.tasks:
-        result = task.result
-        smallest = "" if result.detectable is None else change_text(result.detectable, task)
-        cells = (
-            task.task, f"{task.metric.removesuffix(',none')} {'↑' if task.is_higher_better else '↓'}",
-            f"{result.n:,}", score_text(result.first, task, language), score_text(result.second, task, language),
-            change_text(result.difference, task),
-            f"[{change_text(result.low, task)}, {change_text(result.high, task)}]",
-            p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
-            f"{task.wins} / {task.losses} / {task.ties}", smallest,
-        )
-        lines.append(element("tr", *(
-            element("td", cell, class_=key if key in ("task", "metric") else "num", data_label=text(key, language))
-            for key, cell in zip(keys, cells, strict=True)
-        ), class_="first"))
+        lines += [_cells(task, keys, language), *(_cells(part, keys, language) for part in task.parts)]
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *lines), class_="results paired")
-    return joined(table, element("p", text("paired_about", language, n=comparison.n_tests), class_="quiet"))
+    about = [element("p", text("paired_about", language, n=comparison.n_tests), class_="quiet")]
+    if any(task.parts for task in comparison.tasks):
+        about.append(element("p", text("parts_about", language), class_="quiet"))
+    return joined(table, *about)
+
+
+def _cells(task: TaskComparison, keys: Sequence[str], language: Language) -> Markup:
+    """A line of the table; a task of a group, which is described and not tested, stands back."""
+    result = task.result
+    is_part = task.p_corrected is None
+    smallest = "" if result.detectable is None or is_part else change_text(result.detectable, task)
+    cells = (
+        f"– {task.task}" if is_part else task.task, f"{metric_text(task)} {'↑' if task.is_higher_better else '↓'}",
+        f"{result.n:,}", score_text(result.first, task, language), score_text(result.second, task, language),
+        change_text(result.difference, task), interval_text(task, ", ", ("[", "]")),
+        p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
+        f"{task.wins} / {task.losses} / {task.ties}", smallest,
+    )
+    return element("tr", *(
+        element("td", cell, class_=key if key in ("task", "metric") else "num", data_label=text(key, language))
+        for key, cell in zip(keys, cells, strict=True)
+    ), class_="quiet" if is_part else "first")
 
 
 def _changes(task: TaskComparison, language: Language) -> Markup:

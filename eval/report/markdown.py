@@ -41,6 +41,10 @@ def marks(row: Row) -> str:
         found.append(f"partial, {row.n_answered} of {row.n_asked}")
     if row.n_unscored:
         found.append(f"{row.n_unscored} not scored")
+    if row.n_cut:
+        found.append(f"{row.n_cut} of {row.n_answered} prompts cut at the context")
+    if row.has_few_passages:
+        found.append(f"no interval: about {row.n_passages} passages only")
     if row.is_like_guessing:
         found.append("like guessing")
     return "; ".join(found)

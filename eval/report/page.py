@@ -154,6 +154,10 @@ def _notes(row: Row, language: Language) -> str:
         found.append(text("partial", language, done=row.n_answered, total=row.n_asked))
     if row.n_unscored:
         found.append(text("unscored", language, n=row.n_unscored))
+    if row.n_cut:
+        found.append(text("prompts_cut", language, n=row.n_cut, total=row.n_answered))
+    if row.has_few_passages:
+        found.append(text("few_passages", language, n=row.n_passages))
     if row.is_like_guessing:
         found.append(text("like_guessing", language, chance=f"{row.chance:.3g}"))
     return ("；" if language == "zh" else "; ").join(found)

@@ -1,5 +1,6 @@
 """The result table of a run: one row for each task, metric and filter, with interval, chance level and marks."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from eval.compare.measure import Unit
 from eval.compare.run import Answered, Metric, TaskRun
 from eval.report.estimate import N_RESAMPLES, Estimate, estimate, finite
 from eval.report.run import Reported
+from eval.statistics.intervals import MIN_UNITS
 
 # Guessing gives no correlation; in a choice of k it is right once in k.
 CORRELATIONS = ("mcc", "pearson", "spearman")
@@ -21,6 +23,8 @@ class Row:
     """One score. `n` samples made it; `n_answered` of `n_asked` have a result, `n_unscored` of them an error.
 
     `is_higher_better` is None where the task does not say. `interval`: how low and high were found; empty for none.
+    `stderr` is of what the interval is of. Where samples share passages (`n_passages` in all) that differs from the
+    harness's own, `stderr_harness`, which counts every sample by itself.
     """
 
     task: str
@@ -41,6 +45,9 @@ class Row:
     n_shots: int | None
     chance: float | None
     is_group: bool = False
+    stderr_harness: float | None = None
+    n_passages: int | None = None
+    n_cut: int = 0  # samples whose prompt lost its beginning
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -61,6 +68,11 @@ class Row:
     def is_partial(self) -> bool:
         """Whether samples are still to be asked."""
         return self.n_answered < self.n_asked
+
+    @property
+    def has_few_passages(self) -> bool:
+        """Whether there are too few for an interval."""
+        return self.n_passages is not None and self.n_passages < MIN_UNITS
 
     @property
     def is_like_guessing(self) -> bool:
@@ -131,17 +143,21 @@ def _task_rows(task: TaskRun, results: Mapping[str, Any], n_resamples: int) -> I
         made = made or _normal(value, stderr)
         if value is not None:
             made = replace(made, value=value)
-        if stderr is not None:
+        if stderr is not None and made.n_clusters is None:
             made = replace(made, stderr=stderr)
-        yield _row(task, name, filtering, metric, made, n)
+        yield _row(task, name, filtering, metric, made, n, stderr)
 
 
-def _row(task: TaskRun, name: str, filtering: str, metric: Metric | None, made: Estimate, n: int) -> Row:
+def _row(
+    task: TaskRun, name: str, filtering: str, metric: Metric | None, made: Estimate, n: int,
+    stderr_harness: float | None = None,
+) -> Row:
     n_unscored = sum(sample.error is not None for sample in task.samples.values())
     return Row(
         task.name, name, filtering, metric.is_higher_better if metric else None, made.value, made.stderr, made.low,
         made.high, made.method, made.unit, n, len(task.samples), task.n_asked, n_unscored, task.version, task.n_shots,
-        chance_level(name, task, made.is_binary),
+        chance_level(name, task, made.is_binary), stderr_harness=stderr_harness, n_passages=made.n_clusters,
+        n_cut=sum(sample.is_cut for sample in task.samples.values()),
     )
 
 
@@ -184,13 +200,29 @@ def _group_rows(results: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Row
             parts = [row for row in rows if row.task in members and (row.metric, row.filter) == (name, filtering)]
             if not parts:
                 continue
-            made = _normal(finite(value), finite(scores.get(f"{name}_stderr,{filtering}")), parts[0].unit)
+            published = finite(scores.get(f"{name}_stderr,{filtering}"))
+            stderr = _stderr_of_parts(finite(value), parts) if any(row.n_passages for row in parts) else published
+            made = _normal(finite(value), stderr, parts[0].unit)
             yield Row(
                 group, name, filtering, parts[0].is_higher_better, made.value, made.stderr, made.low, made.high,
                 made.method, made.unit, sum(row.n for row in parts), sum(row.n_answered for row in parts),
                 sum(row.n_asked for row in parts), sum(row.n_unscored for row in parts),
                 str(results.get("versions", {}).get(group, "")), parts[0].n_shots, None, is_group=True,
+                stderr_harness=published,
             )
+
+
+def _stderr_of_parts(value: float | None, parts: Sequence[Row]) -> float | None:
+    """Of a group whose tasks hold passages: from their own errors, with the weights that its score shows."""
+    known = [(row.n, row.value, row.stderr) for row in parts if row.value is not None and row.stderr is not None]
+    if value is None or len(known) < len(parts):
+        return None
+    sizes, values, errors = zip(*known, strict=True)
+    for weights in (sizes, (1,) * len(known)):
+        shares = [weight / sum(weights) for weight in weights]
+        if math.isclose(value, math.fsum(s * v for s, v in zip(shares, values, strict=True)), rel_tol=1e-9):
+            return math.sqrt(math.fsum((s * e) ** 2 for s, e in zip(shares, errors, strict=True)))
+    return None
 
 
 def _members(results: Mapping[str, Any], group: str) -> set[str]:

@@ -12,6 +12,7 @@ Cell = str | int | float | bool | None
 COLUMNS = (
     "run", "model", "task", "metric", "filter", "direction", "value", "stderr", "low", "high", "interval", "n",
     "n_answered", "n_asked", "n_unscored", "partial", "version", "shots", "chance", "like_guessing",
+    "stderr_harness", "passages",
 )
 
 
@@ -47,5 +48,5 @@ def result_cells(run_id: str, label: str, row: Row) -> tuple[Cell, ...]:
     return (
         run_id, label, row.task, row.metric, row.filter, row.direction, row.value, row.stderr, row.low, row.high,
         row.interval, row.n, row.n_answered, row.n_asked, row.n_unscored, row.is_partial, row.version, row.n_shots,
-        row.chance, row.is_like_guessing,
+        row.chance, row.is_like_guessing, row.stderr_harness, row.n_passages,
     )

@@ -23,6 +23,14 @@ STRINGS: dict[str, tuple[str, str]] = {
     "notes": ("Notes", "备注"),
     "partial": ("partial: {done:,} of {total:,} samples", "未跑完：{total:,} 条中的 {done:,} 条"),
     "unscored": ("{n:,} not scored", "{n:,} 条未能评分"),
+    "prompts_cut": (
+        "{n:,} of {total:,} prompts cut at the context", "{total:,} 条提示中有 {n:,} 条因超出上下文被截去开头",
+    ),
+    "room": (
+        "Tokens a pass / replies at once, since memory was short",
+        "每次前向的词元数 / 并行回复数（内存不足，已减少）",
+    ),
+    "few_passages": ("no interval: about {n} passages only", "材料只有 {n} 段，无法给出置信区间"),
     "like_guessing": ("not distinguishable from guessing ({chance})", "与随机猜测（{chance}）无法区分"),
     "arrows": ("↑ higher is better, ↓ lower is better.", "↑ 越高越好，↓ 越低越好。"),
     "methods": ("Intervals (95 %):", "置信区间（95%）的算法："),
@@ -116,6 +124,11 @@ STRINGS: dict[str, tuple[str, str]] = {
         " would most likely be found with these samples (80 % power).",
         "在相同样本上做配对检验；p 值已按 {n:,} 次检验做 Holm 校正。"
         "可测出的最小变化：以现有样本大概率能发现的变化（功效 80%）。",
+    ),
+    "parts_about": (
+        "Lines with a dash describe the tasks of the group above: their intervals are not corrected, and none is"
+        " tested.",
+        "带短横的各行是上面任务组的子任务，仅供了解：置信区间未作校正，也不单独检验。",
     ),
     "not_comparable": ("is not comparable:", "不可比较："),
     "kind_fixed": ("fixed", "修复"),

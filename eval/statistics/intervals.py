@@ -20,10 +20,13 @@ from eval.statistics.resampling import (
     totals_of_draws,
 )
 
+# Fewer clusters, or fewer samples to draw from, do not tell how much they vary: no interval is given then.
+MIN_UNITS = 5
+
 
 @dataclass(frozen=True)
 class Interval:
-    """A score and the range that holds the true one in `confidence` of all repetitions.
+    """A score and the range that holds the true one in `confidence` of all repetitions; NaN ends where none is known.
 
     n counts what was drawn independently: samples, or clusters where they are given.
     """
@@ -91,11 +94,17 @@ def wilson_interval(n_right: int, n: int, *, confidence: float = 0.95) -> Interv
 def mean_interval(
     scores: ArrayLike, clusters: Sequence[Hashable] | None = None, *, confidence: float = 0.95
 ) -> Interval:
-    """Student's interval of a mean, from `mean_stderr`; for 0/1 scores prefer Wilson's. NaN ends for one sample."""
+    """Student's interval of a mean, from `mean_stderr`; for 0/1 scores prefer Wilson's.
+
+    n - 1 degrees of freedom, n the number of samples, or of clusters. NaN ends for one sample, and for fewer clusters
+    than MIN_UNITS. Source: Donald and Lang 2007, Rev Econ Stat 89:221; Cameron, Gelbach and Miller 2008, Rev Econ Stat
+    90:414, whose simulations begin at five clusters.
+    """
     rows = as_rows(scores)
     n = len(rows) if clusters is None else len(set(clusters))
     middle, stderr = float(rows[:, 0].mean()), mean_stderr(scores, clusters)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * stderr if n > 1 else math.nan
+    is_enough = n > 1 if clusters is None else n >= MIN_UNITS
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * stderr if is_enough else math.nan
     return Interval(middle, middle - half, middle + half, n, confidence, "t" if clusters is None else "clustered t")
 
 
@@ -111,7 +120,8 @@ def bootstrap_interval(
 ) -> Interval:
     """Bootstrap interval of the mean, or of any function of sums over samples; whole clusters are drawn if given.
 
-    BCa corrects for bias and skew. Samples that all score alike give an interval of no width; Wilson's does not.
+    BCa corrects for bias and skew. Samples that all score alike give an interval of no width; Wilson's does not. NaN
+    ends for fewer samples, or clusters, than MIN_UNITS.
     Source: Efron and Tibshirani 1993, chapters 13 and 14; the same figures as scipy.stats.bootstrap.
     """
     rows = as_rows(scores, clusters)
@@ -120,9 +130,19 @@ def bootstrap_interval(
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     if method == "BCa":
         tails = _bca_tails(tails, estimate, resampled, statistic(rows.sum(axis=0) - rows) if len(rows) > 1 else None)
-    low, high = np.quantile(resampled, tails)
+    low, high = np.quantile(resampled, tails) if len(rows) >= MIN_UNITS else (math.nan, math.nan)
     name = f"{method} bootstrap" if clusters is None else f"clustered {method} bootstrap"
     return Interval(estimate, float(low), float(high), len(rows), confidence, name)
+
+
+def expanded_percentiles(n: int, confidence: float) -> tuple[float, float]:
+    """Which percentiles of a bootstrap over n samples or clusters hold `confidence`: further out, the fewer they are.
+
+    Makes up for resamples that vary less than samples do, by (n - 1) / n, and for a deviation that is itself estimated.
+    Source: Hesterberg 2015, Am Stat 69:371 ("expanded percentile interval").
+    """
+    reach = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    return float(stats.norm.cdf(-reach)), float(stats.norm.cdf(reach))
 
 
 def _bca_tails(tails: Array, estimate: float, resampled: Array, jackknife: Array | None) -> Array:

@@ -11,20 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from eval.statistics.intervals import MIN_UNITS, Interval, expanded_percentiles
 from eval.statistics.resampling import N_RESAMPLES, Array, Statistic, as_rows, bootstrap_totals, half_totals, mean
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A difference and how often chance alone would make one as large; no interval (None) where the test gives none."""
+    """A difference, and how often chance alone would make one as large. n counts samples, or clusters if given."""
 
     difference: float
     p: float
     n: int
     method: str
-    low: float | None = None
-    high: float | None = None
-    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class McNemar:
     difference: float
     low: float
     high: float
-    p: float  # exact: never wrong more often than it says, mostly less often
-    mid_p: float  # half of the observed table's own weight left out: closer to 5 % false alarms, may pass it slightly
+    p: float  # exact: never wrong more often than it says, with few changes less often
     n: int
     n_fixed: int  # first wrong, second right
     n_broken: int  # first right, second wrong
@@ -46,21 +43,20 @@ class McNemar:
 def mcnemar(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> McNemar:
     """Exact two-sided McNemar test on right/wrong answers, with an interval of the difference in accuracy.
 
-    Source: McNemar 1947, Psychometrika 12:153, in its exact binomial form; mid-p: Fagerland, Lydersen and Laake 2013,
-    BMC Med Res Methodol 13:91; interval: Bonett and Price 2012, J Educ Behav Stat 37:479 (adjusted Wald).
+    Source: McNemar 1947, Psychometrika 12:153, in its exact binomial form; interval: Bonett and Price 2012, J Educ
+    Behav Stat 37:479 (adjusted Wald).
     """
     before, after = _right_or_wrong(first), _right_or_wrong(second)
     n = _same_length(before, after)
     n_fixed, n_broken = int(np.sum(~before & after)), int(np.sum(before & ~after))
     n_changed, fewer = n_fixed + n_broken, min(n_fixed, n_broken)
     p = min(1.0, 2 * float(stats.binom.cdf(fewer, n_changed, 0.5)))
-    mid_p = 1.0 if n_fixed == n_broken else p - float(stats.binom.pmf(fewer, n_changed, 0.5))
     # One sample added to either side keeps the interval honest when few or no answers changed.
     fixed, broken = (n_fixed + 1) / (n + 2), (n_broken + 1) / (n + 2)
     middle = fixed - broken
     half = float(stats.norm.ppf((1 + confidence) / 2)) * float(np.sqrt((fixed + broken - middle**2) / (n + 2)))
     low, high = max(-1.0, middle - half), min(1.0, middle + half)
-    return McNemar((n_fixed - n_broken) / n, low, high, p, mid_p, n, n_fixed, n_broken, confidence)
+    return McNemar((n_fixed - n_broken) / n, low, high, p, n, n_fixed, n_broken, confidence)
 
 
 def paired_bootstrap(
@@ -72,21 +68,20 @@ def paired_bootstrap(
     confidence: float = 0.95,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
-) -> PairedTest:
+) -> Interval:
     """Difference of two scores with its percentile interval; the same samples (or clusters) are drawn for both.
 
-    p is how often the resampled difference strays from the observed one by as much as that is away from zero.
-    Source: Koehn 2004, EMNLP; p-value: Riezler and Maxwell 2005, as in sacreBLEU's --paired-bs.
+    The percentiles lie further out the fewer there are; NaN ends for fewer than MIN_UNITS.
+    Source: Koehn 2004, EMNLP; percentiles: see `expanded_percentiles`.
     """
     rows_first, rows_second = _rows_of_both(first, second, clusters)
-    width = rows_first.shape[1]
+    n, width = rows_first.shape
     observed = _difference(rows_first.sum(axis=0), rows_second.sum(axis=0), statistic)
     totals = bootstrap_totals(np.hstack([rows_first, rows_second]), n_resamples=n_resamples, seed=seed)
     resampled = _difference(totals[:, :width], totals[:, width:], statistic)
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    p = (1 + np.sum(_as_large(resampled - observed, observed))) / (n_resamples + 1)
+    low, high = np.quantile(resampled, expanded_percentiles(n, confidence)) if n >= MIN_UNITS else (np.nan, np.nan)
     name = "paired bootstrap" if clusters is None else "clustered paired bootstrap"
-    return PairedTest(float(observed), float(p), len(rows_first), name, float(low), float(high), confidence)
+    return Interval(float(observed), float(low), float(high), n, confidence, name)
 
 
 def paired_permutation(
@@ -100,8 +95,10 @@ def paired_permutation(
 ) -> PairedTest:
     """Two-sided paired permutation test: if nothing changed, the two answers to a sample may as well be swapped.
 
-    Whole clusters are swapped if given. All swaps are tried when there are no more than n_resamples of them.
-    Source: Fisher 1935; approximate randomisation: Noreen 1989, as in sacreBLEU's --paired-ar.
+    Whole clusters are swapped if given, which keeps the level however few they are: p is then at least 2 / 2**n. All
+    swaps are tried when there are no more than n_resamples of them.
+    Source: Fisher 1935; approximate randomisation: Noreen 1989, as in sacreBLEU's --paired-ar; few clusters: Canay,
+    Romano and Shaikh 2017, Econometrica 85:1013.
     """
     rows_first, rows_second = _rows_of_both(first, second, clusters)
     total_first, total_second = rows_first.sum(axis=0), rows_second.sum(axis=0)

@@ -71,11 +71,14 @@ def totals_of_draws(rows: Array, drawn: NDArray[Any]) -> Array:
     return times.astype(np.float64) @ rows
 
 
-def half_totals(rows: Array, *, n_resamples: int, seed: int) -> tuple[Array, bool]:
-    """Totals of rows taken each with probability 1/2, and whether they are all 2**n subsets instead of a draw."""
+def half_totals(rows: Array, *, n_resamples: int, seed: int, tries_all: bool = True) -> tuple[Array, bool]:
+    """Totals of rows taken each with probability 1/2, and whether they are all 2**n subsets instead of a draw.
+
+    They are that where no more than `n_resamples` are needed, unless `tries_all` is False.
+    """
     distinct, counts = np.unique(rows[np.any(rows != 0, axis=1)], axis=0, return_counts=True)
     n = int(counts.sum())
-    if 2**n <= n_resamples:
+    if tries_all and 2**n <= n_resamples:
         each = np.repeat(distinct, counts, axis=0)
         taken = np.arange(2**n)[:, None] >> np.arange(n) & 1
         return taken.astype(np.float64) @ each, True

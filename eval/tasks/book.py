@@ -88,7 +88,7 @@ def entries(names: list[str]) -> dict[str, Entry]:
     index: dict[str, Entry] = {}
     read: set[Path] = set()
     wanted, seen = list(names), set()
-    paths, tagged = _book()
+    paths, tagged = files_by_name()
     while wanted:
         name = wanted.pop()
         if name in seen:
@@ -119,7 +119,7 @@ def _children(config: dict[str, Any]) -> list[str]:
 
 
 @cache
-def _book() -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+def files_by_name() -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """Files by the task or group they define, and by the tags they carry, themselves or in what they include."""
     paths: dict[str, list[Path]] = {}
     tagged: dict[str, list[Path]] = {}
@@ -145,5 +145,5 @@ def _tags(path: Path, texts: dict[Path, str], n_levels: int) -> list[str]:
 
 def names() -> list[str]:
     """All tasks, groups and tags."""
-    paths, tagged = _book()
+    paths, tagged = files_by_name()
     return sorted({*paths, *tagged})

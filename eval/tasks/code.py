@@ -67,7 +67,7 @@ class CodeEval:
 
     def __init__(self, run: Callable[[str], Outcome] = run_program) -> None:
         self._run = run
-        self._known: dict[str, Outcome] = {}  # one score is asked for again by every table and file
+        self._known: dict[str, Outcome] = {}  # a model writes one program many times
 
     def compute(
         self, *, references: Sequence[str], predictions: Sequence[Sequence[str]], k: Sequence[int] = (1, 10, 100)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.statistics.resampling import N_RESAMPLES, Array, Statistic, bootstrap_totals
+from eval.statistics import bootstrap_stderr
+from eval.statistics.resampling import N_RESAMPLES, Array, Statistic
 
 Rows = Callable[[Sequence[Any]], Array]
 
@@ -30,12 +31,13 @@ class CorpusScore:
         return float(self.statistic(self.rows(values).sum(axis=0)))
 
     def standard_error(self, values: Sequence[Any], n_bootstrap: int) -> float | None:
-        """Deviation of the score over at least two resamples; same values, same number. None where it has none."""
+        """Deviation of the score over at least two of the harness's own draws. None where it has none."""
         rows = self.rows(values)
         if not np.isfinite(rows).all():
             return None
-        scores = self.statistic(bootstrap_totals(rows, n_resamples=max(2, min(n_bootstrap, N_RESAMPLES)), seed=0))
-        return float(np.std(scores, ddof=1)) if np.isfinite(scores).all() else None
+        with np.errstate(all="ignore"):
+            error = bootstrap_stderr(rows, self.statistic, n_resamples=max(2, min(n_bootstrap, N_RESAMPLES)))
+        return error if np.isfinite(error) else None
 
 
 def ratio(totals: Array) -> Array:

@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,17 @@ from lm_eval.api.group import Group
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.task import Task as LmTask
-from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import handle_non_serializable, hash_string
 
-from eval.tasks.book import LocalTasks, local, named, names
-from eval.tasks.glue import stsb
+from eval.tasks.book import named, names
+from eval.tasks.instances import requests_of
+from eval.tasks.loading import OWN, load_definitions
 from eval.tasks.own import is_task_file, own_task
 from eval.tasks.stderr import standard_error
-from eval.tasks.suites import SUITES, expand
-from eval.types import Answer, EvaluationError, Generation, Model, Request, Result, Sample
+from eval.tasks.suites import expand
+from eval.types import Answer, EvaluationError, Model, Result, Sample
 
-OWN = {"stsb": stsb}  # tasks that the harness lacks
 SEEDS = (0, 1234, 1234)  # the harness's own: of random, of numpy, of the few-shot examples
-MAX_NEW_TOKENS = 256  # where a task does not say
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ class TaskOptions:
     seed: int | None = None
     uses_chat_template: bool = False
     allows_code: bool = False  # programs that the model writes may be run
+    n_bootstrap: int = 100_000  # resamples for standard errors without a formula, as the harness; 0 gives none
 
 
 class HarnessTask:
@@ -67,6 +65,11 @@ class HarnessTask:
     def n_shots(self) -> int:
         """Examples before each question."""
         return int(self.harness.get_config("num_fewshot") or 0)
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether scoring runs programs that the model wrote."""
+        return bool(self.harness.get_config("unsafe_code"))
 
     def digest(self) -> str:
         """SHA-256 of everything that is asked and how it is scored: data, prompts, examples, order."""
@@ -116,9 +119,13 @@ class HarnessTask:
         return {"name": self.name, "alias": self.config().get("task_alias", self.name), "sample_len": n_scored} | scores
 
     def logged(self, results: Iterable[Result]) -> list[dict[str, Any]]:
-        """Rows of the harness's samples file, filter by filter in the order of the samples."""
+        """Rows of the harness's samples file, filter by filter in the order of the samples.
+
+        Where scoring runs programs that the model wrote, the scores are those of the results: none is run again.
+        """
         scored = sorted((result for result in results if result.error is None), key=lambda result: result.sample)
         by_sample = {result.sample: self._answered(result.sample, result.answers) for result in scored}
+        kept = {result.sample: result.scores for result in scored} if self.runs_code else {}
         everything = [instance for instances in by_sample.values() for instance in instances]
         if not everything:
             return []
@@ -126,15 +133,23 @@ class HarnessTask:
         for filtering in self.harness._filters:
             filtering.apply(everything)
         return [
-            self._row(sample, instances, name)
+            self._row(sample, instances, name, kept.get(sample))
             for name in everything[0].filtered_resps
             for sample, instances in by_sample.items()
         ]
 
-    def _row(self, sample: int, instances: list[Instance], name: str) -> dict[str, Any]:
+    def _row(
+        self, sample: int, instances: list[Instance], name: str, kept: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         doc = self._docs[sample]
         filtered = [instance.filtered_resps[name] for instance in instances]
-        metrics = self.harness.process_results(doc, filtered)
+        if kept is None:
+            metrics = self.harness.process_results(doc, filtered)
+        else:
+            metrics = {
+                metric: value for key, value in kept.items()
+                for metric, _, filtering in [key.rpartition(",")] if filtering == name
+            }
         target = self.harness.doc_to_target(doc)
         text = json.dumps(instances[0].doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
         return {
@@ -185,7 +200,7 @@ class HarnessTask:
         except Exception as error:  # a task's own code, on data of any kind
             return Sample(number, (), f"the prompt could not be made: {type(error).__name__}: {error}")
         self._instances[number] = instances
-        requests = tuple(r for instance in instances for r in _requests(instance, self._options.seed or 0))
+        requests = tuple(r for instance in instances for r in requests_of(instance, self._options.seed or 0))
         return Sample(number, requests, problem)
 
     def _problem(self, doc: Any) -> str | None:
@@ -206,10 +221,11 @@ class HarnessTask:
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks in the order asked, and the harness's groups that they belong to."""
+    """Tasks in the order asked, the harness's groups that they belong to, and the tasks of each name asked."""
 
     tasks: Mapping[str, HarnessTask]
     groups: Mapping[str, Group]
+    entries: Mapping[str, tuple[str, ...]]
 
 
 def load_tasks(asked: Sequence[str], options: TaskOptions, *, data: Path | None, model: Model | None = None) -> Suite:
@@ -223,20 +239,22 @@ def load_tasks(asked: Sequence[str], options: TaskOptions, *, data: Path | None,
     numpy.random.seed(seeds[1])
     entries = expand(asked)
     known = [entry.task for entry in entries if not is_task_file(entry.task)]
-    manager = LocalTasks(known, data, allows_code=options.allows_code)
+    definitions = load_definitions(known, data, allows_code=options.allows_code)
     tasks: dict[str, HarnessTask] = {}
     groups: dict[str, Group] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for entry in entries:
         name = entry.task
-        loaded = _own(name, model, tasks) if is_task_file(name) else _load(manager, name, data)
+        loaded = _own(name, model, tasks) if is_task_file(name) else definitions[name]
         groups |= loaded.get("groups", {})
         shots, limit = entry.asked(options.n_shots, options.limit)
         given = replace(options, n_shots=shots, limit=limit)
-        for found, task in loaded["tasks"].items():
+        found[name] = tuple(loaded["tasks"])
+        for task_name, task in loaded["tasks"].items():
             _set_shots(task, given.n_shots)
             task.set_fewshot_seed(seed=seeds[2])
-            tasks[found] = HarnessTask(task, given, model)
-    return Suite(tasks, groups)
+            tasks[task_name] = HarnessTask(task, given, model)
+    return Suite(tasks, groups, found)
 
 
 def _own(path: str, model: Model | None, taken: Collection[str]) -> Any:
@@ -247,51 +265,12 @@ def _own(path: str, model: Model | None, taken: Collection[str]) -> Any:
     return {"tasks": {name: task}}
 
 
-def _load(manager: LocalTasks, name: str, data: Path | None) -> Any:
-    if name not in OWN and name not in manager.task_index:
-        close = get_close_matches(name, [*OWN, *(suite.name for suite in SUITES), *names()], n=3)
-        hint = f" Did you mean {', '.join(close)}?" if close else ""
-        raise EvaluationError(f"There is no task {name}.{hint}")
-    try:
-        return manager.load(local(OWN[name](), data) if name in OWN else name)
-    except IndexError as error:
-        raise EvaluationError(f"The data set of {name} has no samples.") from error
-    except KeyError as error:
-        raise EvaluationError(f"The data set of {name} has no part {error}; the task needs it.") from error
-    except (FileNotFoundError, ConnectionError, ValueError) as error:
-        raise EvaluationError(
-            f"The data set of {name} is not on this machine. Set PROOFBENCH_DATA to a folder laid out like the hub, or"
-            f" HF_DATASETS_OFFLINE=0 to fetch it. ({error})"
-        ) from error
-
-
 def _set_shots(task: LmTask, n_shots: int | None) -> None:
     own = task.get_config("num_fewshot")
     if n_shots is None:
         task.set_config("num_fewshot", own or 0)
     elif own != 0:  # a task that says 0 means it
         task.set_config("num_fewshot", n_shots)
-
-
-def _requests(instance: Instance, seed: int) -> list[Request]:
-    n = instance.repeats or 1
-    if instance.request_type == "loglikelihood":
-        context, continuation = instance.args
-        return [Request("loglikelihood", context, continuation)] * n
-    if instance.request_type == "loglikelihood_rolling":
-        return [Request("rolling", instance.args[0])] * n
-    context, options = instance.args[:2]
-    kwargs: dict[str, Any] = dict(normalize_gen_kwargs(options, MAX_NEW_TOKENS))
-    samples = bool(kwargs.get("do_sample"))
-    generation = Generation(
-        stop=tuple(text for text in kwargs["until"] if text),
-        max_new_tokens=kwargs["max_gen_toks"],
-        temperature=float(kwargs.get("temperature") or 0.0) if samples else 0.0,
-        top_p=float(kwargs.get("top_p") or 1.0),
-        top_k=int(kwargs.get("top_k") or 50) if samples else 0,
-    )
-    first = seed + n * (instance.doc_id or 0)
-    return [Request("generate", context, generation=replace(generation, seed=first + i)) for i in range(n)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,6 +1,6 @@
 """Named lists of tasks: one word for what people measure together, with shots and limits that belong to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class TaskSuite:
-    """A name for several tasks, and what it is for, in English and Chinese."""
+    """A name for several tasks, and what it is for, in English and Chinese.
+
+    `weights`: of each task in the one score of all, the mean of their first metrics; None where there is no such score.
+    """
 
     name: str
     about: tuple[str, str]
     entries: tuple[Entry, ...]
+    weights: Mapping[str, float] | None = None
 
 
 # Our own items, in the order of the table; all data is in the folder of the task files.
@@ -54,14 +58,13 @@ QUICK = TaskSuite(
         )
     ) + (Entry("wikitext", limit=10),),
 )
-# The harness's tag `glue` lacks STS-B; GLUE's own order.
+_GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "mnli_mismatch", "qnli", "rte", "wnli")
+# The harness's tag `glue` lacks STS-B; GLUE's own order, and its mean, in which both halves of MNLI are one task.
 GLUE = TaskSuite(
     "glue",
     ("All nine tasks of GLUE, with its metrics.", "GLUE 的全部九个任务，使用其官方指标。"),
-    tuple(
-        Entry(task)
-        for task in ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "mnli_mismatch", "qnli", "rte", "wnli")
-    ),
+    tuple(Entry(task) for task in _GLUE),
+    {task: 0.5 if task.startswith("mnli") else 1.0 for task in _GLUE},
 )
 FULL = TaskSuite(
     "full",

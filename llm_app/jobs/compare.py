@@ -7,8 +7,8 @@ from typing import Any
 
 from eval.compare import Answered, Comparison, Metric, Run, TaskRun, compare, harness_files
 from eval.compare.measure import is_known
-from eval.compare.run import IDENTITY, Aggregate
-from eval.types import EvaluationError
+from eval.compare.run import IDENTITY, Aggregate, read_group
+from eval.types import EvaluationError, TaskGroup
 from llm_app.config import Settings
 from llm_app.errors import UserError
 from llm_app.jobs.folder import ID, RunFolder, Spec
@@ -26,12 +26,20 @@ def compare_runs(
         raise UserError("Name at least two runs to compare; the first is the baseline.", param="run")
     if not 0 < alpha < 1:
         raise UserError(f"alpha lies between 0 and 1, not at {alpha}.", param="alpha")
-    runs = _told_apart([read_run(name, settings, metric=metric) for name in names])
+    runs = read_runs(names, settings, metric=metric)
     comparisons = compare(runs[0], runs[1:], metric=metric, alpha=alpha)
     for comparison in comparisons:
         if not comparison.tasks:
             raise UserError(_refused(comparison), param="run")
     return comparisons
+
+
+def read_runs(names: Sequence[str], settings: Settings, *, metric: str | None = None) -> list[Run]:
+    """Several, with labels that tell them apart.
+
+    Raises: UserError.
+    """
+    return _told_apart([read_run(name, settings, metric=metric) for name in names])
 
 
 def read_run(name: str, settings: Settings, *, metric: str | None = None) -> Run:
@@ -68,7 +76,7 @@ def _of_folder(folder: RunFolder, settings: Settings, metric: str | None) -> Run
                 row = asked[name][result.sample]
                 samples[result.sample] = Answered(
                     result.sample, row["digest"], row["doc"], row["target"], tuple(row["requests"]), result.answers,
-                    result.scores, result.error,
+                    result.scores, result.error, result.is_cut,
                 )
             metrics = tuple(
                 Metric(m["name"], functions.get((name, m["name"]), m["aggregation"]), m["higher_is_better"])
@@ -80,13 +88,23 @@ def _of_folder(folder: RunFolder, settings: Settings, metric: str | None) -> Run
             )
         return Run(
             folder.id, _label(model), {word: str(model[key]) for key, word in IDENTITY.items()},
-            _conditions(model, options), tasks, _setting(spec),
+            _conditions(model, options), tasks, _setting(spec), _groups(folder, spec), tuple(spec["asked"]),
         )
     except (KeyError, TypeError) as error:
         raise UserError(
             f"Run {folder.id} lacks {error}: it is damaged, or of an earlier version. Run the benchmark again.",
             param="run",
         ) from error
+
+
+def _groups(folder: RunFolder, spec: Spec) -> dict[str, TaskGroup]:
+    """What was asked for by one name. Runs of earlier versions have it in their results only, once they are done."""
+    if "groups" in spec:
+        return {name: read_group(group) for name, group in spec["groups"].items()}
+    from llm_app.jobs.files import read_results  # seconds, for the few runs that need it
+
+    found = harness_files.groups_of(read_results(folder))
+    return {name: group for name, group in found.items() if set(group.tasks) <= spec["tasks"].keys()}
 
 
 def _conditions(model: Spec, options: Spec) -> dict[str, Any]:

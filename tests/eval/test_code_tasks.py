@@ -114,6 +114,16 @@ def test_scores_of_code_tasks_are_aggregated_and_logged_as_of_any_task(data: Pat
     assert [row["pass@1"] for row in task.logged(results)] == [1.0, 0.0]
 
 
+def test_programs_are_not_run_again_for_tables_and_files(data: Path) -> None:
+    task = task_of("humaneval", data)
+    # Scores that running the programs would not give: what is shown is what was stored.
+    results = [
+        Result(sample.id, ("    return a + b\n",), {"pass@1,create_test": float(sample.id)}) for sample in task.samples
+    ]
+    assert [row["pass@1"] for row in task.logged(results)] == [0.0, 1.0]
+    assert task.aggregate(results[1:], n_bootstrap=10)["pass@1,create_test"] == 1.0
+
+
 def test_a_model_writes_the_programs_that_are_run(data: Path, tmp_path: Path) -> None:
     # The tasks ask for 1024 new tokens.
     folder = tiny.make_model(tmp_path / "model", n_context=2048)

@@ -2,14 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 from lm_eval.api.metrics import mean_stderr, weighted_perplexity
 from scipy import stats
 from sklearn.metrics import f1_score
+from statsmodels.api import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from eval.compare import Metric
 from eval.report import rows_of
+from eval.report.markdown import marks
 from eval.report.numbers import interval_text, score_text
 from eval.report.rows import n_choices
 from tests.eval.made_runs import run_of, task_run
@@ -51,12 +54,77 @@ def test_a_bootstrap_of_equal_samples_claims_no_certainty():
     assert (row.low, row.high, row.interval) == (None, None, "")
 
 
-def test_samples_about_one_passage_are_not_counted_as_independent():
-    scores = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
-    docs = [{"passage": f"a passage of more than forty characters, number {i // 3}"} for i in range(6)]
-    clustered = rows_of(reported(task_run(scores, docs=docs)))[0]
-    assert clustered.interval == "clustered t"
-    assert clustered.high - clustered.low > 0.77  # Wilson's on six independent samples is this wide
+def passages(n: int, n_each: int) -> list[dict[str, str]]:
+    return [{"passage": f"a passage of more than forty characters, number {i // n_each}"} for i in range(n * n_each)]
+
+
+def clustered_fit(values: np.ndarray, clusters: np.ndarray):
+    return OLS(values, np.ones(len(values))).fit(
+        cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": True, "df_correction": False}
+    )
+
+
+def test_error_and_interval_of_samples_about_passages_belong_together():  # oracle: statsmodels
+    random = np.random.default_rng(3)
+    scores = (random.random(48) < np.repeat(random.random(12), 4)).astype(float)
+    row = rows_of(reported(task_run(list(scores), docs=passages(12, 4))))[0]
+    error = clustered_fit(scores, np.repeat(np.arange(12), 4)).bse[0]
+    half = stats.t.ppf(0.975, 11) * error
+    assert (row.interval, row.n_passages, row.stderr) == ("clustered t", 12, pytest.approx(error))
+    assert (row.low, row.high) == pytest.approx((scores.mean() - half, scores.mean() + half))
+
+
+def test_the_harness_s_own_error_is_kept_beside_that_of_passages():
+    scores = [float(i % 8 < 4) for i in range(32)]
+    published = {
+        "results": {"sst2": {"acc,none": 0.5, "acc_stderr,none": 0.0898}}, "n-samples": {"sst2": {"effective": 32}},
+    }
+    row = rows_of(reported(task_run(scores, docs=passages(8, 4)), results=published))[0]
+    assert row.stderr_harness == 0.0898
+    assert row.stderr == pytest.approx(clustered_fit(np.array(scores), np.repeat(np.arange(8), 4)).bse[0])
+
+
+def test_fewer_than_five_passages_have_no_interval_and_it_is_said_why():
+    row = rows_of(reported(task_run([1.0, 0.0] * 15, docs=passages(3, 10))))[0]
+    assert (row.low, row.high, row.interval) == (None, None, "")
+    assert marks(row) == "no interval: about 3 passages only"
+
+
+def test_passages_that_are_all_right_count_as_one_right_each():  # oracle: statsmodels
+    row = rows_of(reported(task_run([1.0] * 40, docs=passages(8, 5))))[0]
+    assert (row.low, row.high) == pytest.approx(proportion_confint(8, 8, method="wilson"))
+    assert row.interval == "clustered Wilson"
+
+
+def test_what_is_the_same_in_all_samples_is_no_passage():
+    docs = [{"context": "Answer the question with one word, and nothing else."}] * 20
+    row = rows_of(reported(task_run([1.0, 0.0] * 10, docs=docs)))[0]
+    assert (row.interval, row.n_passages) == ("Wilson", None)
+
+
+def test_a_score_of_whole_samples_is_drawn_by_passages():
+    # Marks of one passage are the same: forty samples hold no more than eight.
+    human, model = np.random.default_rng(5).uniform(0, 5, (2, 8))
+    pairs = [[float(human[i]), float(0.5 * human[i] + model[i])] for i in np.repeat(np.arange(8), 5)]
+    metric = Metric("pearson", "eval.tasks.glue.pearson", True)
+    held = rows_of(reported(task_run(pairs, metric=metric, docs=passages(8, 5))))[0]
+    eight = rows_of(reported(task_run(pairs[::5], metric=metric)))[0]
+    forty = rows_of(reported(task_run(pairs, metric=metric)))[0]
+    assert held.value == pytest.approx(eight.value)
+    assert (held.low, held.high, held.stderr) == pytest.approx((eight.low, eight.high, eight.stderr))
+    assert held.stderr > 1.5 * forty.stderr and held.interval == "clustered percentile bootstrap"
+
+
+def test_the_interval_of_a_group_counts_the_passages_of_its_tasks():
+    scores = [float(i % 8 < 4) for i in range(32)]
+    tasks = [task_run(scores, name="a", docs=passages(8, 4)), task_run([1.0, 0.0] * 8, name="b")]
+    results = {
+        "groups": {"both": {"acc,none": 0.5, "acc_stderr,none": 0.07}}, "group_subtasks": {"both": ["a", "b"]},
+    }
+    first, second, both = rows_of(reported(*tasks, results=results))
+    error = math.sqrt((32 / 48 * first.stderr) ** 2 + (16 / 48 * second.stderr) ** 2)
+    assert (both.stderr, both.stderr_harness) == (pytest.approx(error), 0.07)
+    assert (both.low, both.high) == pytest.approx(stats.norm.interval(0.95, loc=0.5, scale=error))
 
 
 def test_a_score_that_is_no_number_is_shown_as_none():

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from eval.runner import CHUNK_SAMPLES, evaluate
-from eval.types import Answer, EvaluationError, Generation, Request, Result, Sample, Unscored
+from eval.runner import ATTEMPTS, CHUNK_SAMPLES, evaluate
+from eval.types import Answer, Cut, EvaluationError, Generation, Request, Result, Sample, Unscored, count_cut
 
 
 class Counting:
@@ -103,6 +103,58 @@ def test_E11_a_sample_that_cannot_be_asked_is_unscored_not_wrong() -> None:
     assert results[2].error == "no right answer" and "q2" not in model.asked
     assert results[3].error == "it broke" and results[3].scores == {}
     assert results[4].error is None
+
+
+class Passing(Counting):
+    """Fails at one text for a passing reason, so many times."""
+
+    def __init__(self, text: str, n_failures: int) -> None:
+        super().__init__()
+        self.n_failures, self._text = n_failures, text
+
+    def loglikelihoods(
+        self, pairs: Sequence[tuple[str, str]], wanted: Collection[int]
+    ) -> Iterator[tuple[int, tuple[float, bool] | Unscored]]:
+        is_failing = self.n_failures > 0
+        self.n_failures -= 1
+        for index, answer in super().loglikelihoods(pairs, wanted):
+            fails = is_failing and pairs[index][0] == self._text
+            yield index, Unscored("no memory", is_passing=True) if fails else answer
+
+
+def test_what_fails_for_a_passing_reason_is_asked_again_and_only_that() -> None:
+    model = Passing("q3", ATTEMPTS - 1)
+    results = {result.sample: result for result in evaluate(Choices(6), model)}
+    assert results == {result.sample: result for result in evaluate(Choices(6), Counting())}
+    assert model.batches == [(12, 12), *[(12, 2)] * (ATTEMPTS - 1)]
+
+
+def test_a_reason_that_does_not_pass_in_a_few_attempts_leaves_the_sample_open() -> None:
+    task, model = Choices(6), Passing("q3", 100)
+    results = {result.sample: result for result in evaluate(task, model)}
+    assert (results[3].error, results[3].is_passing) == ("no memory", True) and len(model.batches) == ATTEMPTS
+    again = list(evaluate(task, Counting(), list(results.values())))
+    assert [(result.sample, result.error) for result in again] == [(3, None)]
+
+
+def test_prompts_that_lost_their_beginning_are_counted_in_the_result() -> None:
+    class Short(Counting):
+        def generate(
+            self, prompts: Sequence[tuple[str, Generation]], wanted: Collection[int]
+        ) -> Iterator[tuple[int, Cut | str]]:
+            return ((i, Cut(prompts[i][0]) if len(prompts[i][0]) > 3 else prompts[i][0]) for i in wanted)
+
+    class Echo(Choices):
+        def score(self, sample: Sample, answers: Sequence[Answer]) -> Mapping[str, Any]:
+            return {"same": float(answers[0] == sample.requests[0].text)}
+
+    task = Echo(2)
+    task.samples = [
+        Sample(i, (Request("generate", text, generation=Generation((), 1)),)) for i, text in enumerate(["abc", "abcd"])
+    ]
+    results = sorted(evaluate(task, Short()), key=lambda result: result.sample)
+    assert [(result.n_cut, result.scores) for result in results] == [(0, {"same": 1.0}), (1, {"same": 1.0})]
+    assert count_cut(results) == (1, 2)
 
 
 def test_E11_too_many_errors_end_the_run_with_the_reason() -> None:

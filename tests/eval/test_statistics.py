@@ -140,16 +140,15 @@ def test_mcnemar_is_statsmodels_exact_test(pairs):
     found = mcnemar(first, second)
     assert found.p == pytest.approx(min(1.0, statsmodels_mcnemar(table, exact=True).pvalue), abs=1e-12)
     assert (found.n_broken, found.n_fixed) == (table[0][1], table[1][0])
-    assert 0 <= found.mid_p <= found.p <= 1
+    assert 0 <= found.p <= 1
     assert -1 <= found.low <= found.high <= 1
 
 
-def test_mcnemar_gives_the_p_values_printed_for_the_airway_study():
-    """Fagerland, Lydersen and Laake 2013, table 1: 1 against 7 changed of 21; exact p 0.070, mid-p 0.039."""
+def test_mcnemar_gives_the_p_value_printed_for_the_airway_study():
+    """Fagerland, Lydersen and Laake 2013, table 1: 1 against 7 changed of 21; exact p 0.070."""
     first = [True] * 1 + [True] * 1 + [False] * 7 + [False] * 12
     second = [True] * 1 + [False] * 1 + [True] * 7 + [False] * 12
-    found = mcnemar(first, second)
-    assert (round(found.p, 3), round(found.mid_p, 3)) == (0.070, 0.039)
+    assert round(mcnemar(first, second).p, 3) == 0.070
 
 
 def test_interval_of_a_paired_difference_holds_the_truth_as_often_as_it_says():
@@ -195,7 +194,31 @@ def test_paired_bootstrap_is_scipy_s_on_the_differences():
     ).confidence_interval
     found = paired_bootstrap(first, second, n_resamples=40_000)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.02)
-    assert (found.p < 0.05) == (expected.low > 0 or expected.high < 0)
+
+
+@pytest.mark.parametrize("n", [6, 12, 30])
+def test_an_interval_drawn_from_few_is_as_wide_as_student_s(n):
+    # Of normal numbers the t interval is the truth, which plain percentiles miss by a fifth at n = 6.
+    plain, wide, student = 0.0, 0.0, 0.0
+    for seed in range(60):
+        values = np.random.default_rng(seed).normal(size=n)
+        expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        found = paired_bootstrap(np.zeros(n), values, n_resamples=4000, seed=seed)
+        drawn = bootstrap_interval(values, method="percentile", n_resamples=4000, seed=seed)
+        wide, plain, student = (
+            wide + found.high - found.low, plain + drawn.high - drawn.low, student + expected.high - expected.low
+        )
+    assert wide / student == pytest.approx(1, abs=0.12)
+    assert plain < wide
+
+
+def test_fewer_than_five_clusters_give_no_interval():
+    values, clusters = skewed(40), [i % 4 for i in range(40)]
+    for found in (
+        mean_interval(values, clusters), bootstrap_interval(values, clusters),
+        paired_bootstrap(values, values + skewed(40, 1), clusters),
+    ):
+        assert math.isnan(found.low) and math.isnan(found.high) and found.n == 4
 
 
 def test_counting_equal_rows_draws_from_the_same_distribution_as_drawing_each(monkeypatch):
@@ -205,19 +228,17 @@ def test_counting_equal_rows_draws_from_the_same_distribution_as_drawing_each(mo
     counted = [test(first, second, n_resamples=50_000) for test in tests]
     monkeypatch.setattr(resampling, "MAX_DISTINCT_ROWS", 0)
     drawn = [test(first, second, n_resamples=50_000) for test in tests]
-    assert [test.p for test in counted] == pytest.approx([test.p for test in drawn], abs=0.01)
+    assert counted[1].p == pytest.approx(drawn[1].p, abs=0.01)
     assert (counted[0].low, counted[0].high) == pytest.approx((drawn[0].low, drawn[0].high), abs=0.006)
 
 
 @unhurried
 @given(scores, st.integers(0, 5))
 def test_equal_runs_show_no_difference_and_a_seed_repeats_the_figures(values, seed):
-    assert paired_bootstrap(values, values, seed=seed, n_resamples=200).p == 1
     assert paired_permutation(values, values, seed=seed, n_resamples=200).p == 1
     other = values[::-1]
-    assert paired_bootstrap(values, other, seed=seed, n_resamples=200) == paired_bootstrap(
-        values, other, seed=seed, n_resamples=200
-    )
+    once, again = (paired_bootstrap(values, other, seed=seed, n_resamples=200) for _ in range(2))
+    assert repr(once) == repr(again)  # NaN ends are equal in words only
     forth = paired_permutation(values, other, seed=seed, n_resamples=200)
     assert forth.difference == pytest.approx(-paired_permutation(other, values, seed=seed, n_resamples=200).difference)
 

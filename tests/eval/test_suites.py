@@ -12,11 +12,14 @@ import datasets
 import pytest
 
 from eval.runner import evaluate
-from eval.tasks.book import names
-from eval.tasks.harness import OWN, Suite, TaskOptions, load_tasks
+from eval.tasks.book import LocalTasks, names
+from eval.tasks.groups import task_groups
+from eval.tasks.harness import Suite, TaskOptions, load_tasks
+from eval.tasks.loading import OWN
 from eval.tasks.own import is_task_file
 from eval.tasks.own_rows import read_rows
 from eval.tasks.suites import FULL, GLUE, QUICK, SMOKE, SMOKE_DATA, SUITES, Entry, expand
+from eval.types import EvaluationError
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine.host import Host
 from llm_app.jobs.answers import EngineModel
@@ -51,6 +54,31 @@ def test_every_task_that_a_suite_names_exists() -> None:
     for suite in SUITES:
         for entry in suite.entries:
             assert Path(entry.task).is_file() if is_task_file(entry.task) else entry.task in known, entry.task
+
+
+def test_every_task_that_a_suite_names_is_defined_by_the_harness_itself() -> None:
+    wanted = {entry.task for suite in SUITES for entry in suite.entries if not is_task_file(entry.task)} - OWN.keys()
+    assert wanted - LocalTasks(sorted(wanted), None).task_index.keys() == set()  # an index of lm_eval's own
+
+
+def test_quick_has_its_data_in_the_folder_of_the_tests(hub_data: Path) -> None:
+    suite = load_tasks(["quick"], TaskOptions(limit=1), data=hub_data)
+    assert list(suite.tasks) == [entry.task for entry in QUICK.entries]
+    assert all(task.samples[0].problem is None for task in suite.tasks.values())
+
+
+def test_all_tasks_that_lack_data_are_named_at_once(hub_data: Path) -> None:
+    with pytest.raises(EvaluationError) as error:
+        load_tasks(["full"], TaskOptions(limit=1), data=hub_data)
+    lines = str(error.value).splitlines()
+    missing = ["mnli_mismatch", "rte", "winogrande", "openbookqa", "truthfulqa_mc2", "mmlu", "cmmlu"]
+    assert lines[0].startswith(f"7 of 23 lack data: {', '.join(missing)}. Set PROOFBENCH_DATA to")
+    assert [name for name, line in zip(missing, lines[1:], strict=True) if name in line] == missing
+
+
+def test_a_name_that_is_unknown_is_told_before_any_data_is_read(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="There is no task rtee"):
+        load_tasks(["rte", "rtee"], TaskOptions(limit=1), data=tmp_path)
 
 
 def test_a_suite_stands_for_its_tasks_in_order_and_nothing_comes_twice() -> None:
@@ -176,6 +204,9 @@ def whole_glue(hub_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_glue_is_all_nine_tasks_with_the_metrics_of_glue(whole_glue: Path, model: EngineModel) -> None:
     suite = load_tasks(["glue"], TaskOptions(limit=4), data=whole_glue, model=model)
     assert list(suite.tasks) == list(GLUE_METRICS)
+    (glue,) = task_groups(suite, ["glue"]).values()  # one thing was asked for: GLUE's mean, MNLI counted once
+    assert (glue.name, glue.tasks) == ("glue", tuple(GLUE_METRICS))
+    assert sum(glue.metrics[0].weights.values()) == 9 and glue.metrics[0].weights["mnli"] == 0.5
     for name, task in suite.tasks.items():
         assert list(task.harness.aggregation()) == GLUE_METRICS[name]
         results = list(evaluate(task, model))
