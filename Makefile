@@ -31,10 +31,10 @@ bench: $(VENV)/.installed-dev
 	@set -e; for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name $(ARGS); done
 
 verify: $(VENV)/.installed-dev
-	@$(PY) -m pytest -m verify $(ARGS)
+	@$(PY) -m pytest -m verify --timeout 1800 $(ARGS)
 
 test-gpu: $(VENV)/.installed-dev
-	@$(PY) -m pytest -m gpu $(ARGS)
+	@CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES:-0} $(PY) -m pytest -m gpu $(ARGS)
 
 docs: $(VENV)/.installed
 	@$(PY) docs/make_settings.py > docs/settings.md

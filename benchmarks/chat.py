@@ -40,7 +40,7 @@ def main() -> None:
     path = catalog.embedded_model()
     theirs = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
-    ).eval()
+    ).eval().to(host.loaded.device)
     short = [ids_of(host, text) for text in short_prompts()]
     long = ids_of(host, long_prompt())
     print(f"# {torch.get_num_threads()} threads, torch {torch.__version__}, {args.precision}, {len(long)}-token prompt")
@@ -94,7 +94,7 @@ def first(host: Host, prompt: list[int]) -> float:
 @torch.inference_mode()
 def generate(model: AutoModelForCausalLM, prompt: list[int], n_new: int = N_NEW) -> float:
     """Tokens per second of one `generate` call, prompt included."""
-    ids = torch.tensor([prompt])
+    ids = torch.tensor([prompt], device=model.device)
     started = time.perf_counter()
     options = {"max_new_tokens": n_new, "min_new_tokens": n_new, "do_sample": False}
     output = model.generate(ids, attention_mask=torch.ones_like(ids), **options)

@@ -1,10 +1,11 @@
 """Scoring against lm-evaluation-harness's own backend for transformers, on the same weights and requests, in one run.
 
     PROOFBENCH_DATA=FOLDER python -m benchmarks.eval [--pairs 3] [--dtypes bf16,fp32] [--cases arc_easy,mmlu]
+        [--device cpu]
 
-FOLDER is laid out like the hub. The other side runs at the best of several batch sizes, found first; not "auto", which
-tries 64 rows of the longest request and needs their logits in memory. Both sides run in this process, in turn, never
-together; only the log-likelihood part is timed.
+FOLDER is laid out like the hub. The other side runs at the best of several batch sizes, found first on a quarter of the
+requests; not "auto", which tries 64 rows of the longest request and needs their logits in memory. Both sides run in
+this process, in turn, never together; only the log-likelihood part is timed.
 """
 
 import argparse
@@ -34,8 +35,9 @@ from llm_app.engine.host import Host  # noqa: E402
 from llm_app.jobs.answers import EngineModel  # noqa: E402
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-BATCH_SIZES = (1, 4, 8, 16)
+BATCH_SIZES = {"cpu": (1, 4, 8, 16), "cuda": (8, 16, 32, 64)}
 WINDOW = 1024  # of rolling perplexity, on both sides
+ROLLING = ("wikitext",)
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class Case:
 
 
 CASES = {
-    "arc_easy": Case("arc_easy", 0, 200),
-    "arc_challenge": Case("arc_challenge", 0, 200),
-    "hellaswag": Case("hellaswag", 0, 100),
+    "arc_easy": Case("arc_easy", 0, 100),
+    "arc_challenge": Case("arc_challenge", 0, 100),
+    "hellaswag": Case("hellaswag", 0, 50),
     "mmlu": Case("mmlu_abstract_algebra", 5, 50),
-    "wikitext": Case("wikitext", 0, 8),
+    "wikitext": Case("wikitext", 0, 4),
 }
 
 
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--dtypes", default="bf16,fp32")
     parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="of both sides")
     args = parser.parse_args()
     settings = Settings.from_environment()
     if settings.data is None:
@@ -69,29 +72,33 @@ def main() -> None:
     print(f"# {torch.get_num_threads()} threads, torch {torch.__version__}")
     for dtype in args.dtypes.split(","):
         for name in args.cases.split(","):
-            measure(name, CASES[name], dtype, settings, args.pairs)
+            host = Host(settings)
+            n_context = WINDOW if name in ROLLING else 0
+            config = ModelConfig("embedded", precision=dtype, device=args.device, context_length=n_context)
+            for _ in host.load(config):
+                pass
+            measure(name, dtype, host, args.pairs)
+            host.shutdown(0)
 
 
-def measure(name: str, case: Case, dtype: str, settings: Settings, n_pairs: int) -> None:
+def measure(name: str, dtype: str, host: Host, n_pairs: int) -> None:
     """One case, both sides in turn."""
-    suite = load_tasks([case.tasks], TaskOptions(case.n_shots, case.limit), data=settings.data)
+    case, device = CASES[name], host.loaded.device.type
+    suite = load_tasks([case.tasks], TaskOptions(case.n_shots, case.limit), data=host.settings.data)
     requests = [r for task in suite.tasks.values() for sample in task.samples for r in sample.requests]
-    is_rolling = requests[0].kind == "rolling"
-    host = Host(settings)
-    for _ in host.load(ModelConfig("embedded", precision=dtype, context_length=WINDOW if is_rolling else 0)):
-        pass
-    theirs = reference(dtype, is_rolling)
-    if is_rolling:
+    theirs = reference(dtype, host)
+    if name in ROLLING:
         requests = [Request("rolling", request.text[:12_000]) for request in requests]
     mine = ours(host, requests)
-    tried = {size: their_seconds(theirs, requests, size)[0] for size in BATCH_SIZES}
+    quarter = requests[: -(-len(requests) // 4)]
+    tried = {size: their_seconds(theirs, quarter, size)[0] for size in BATCH_SIZES[device]}
     size = min(tried, key=tried.__getitem__)
     pairs = [(ours(host, requests), their_seconds(theirs, requests, size)) for _ in range(n_pairs)]
-    host.shutdown(0)
     ratios = [other / own for (own, _), (other, _) in pairs]
     differences = [abs(a - b) for a, b in zip(mine[1], pairs[0][1][1], strict=True)]
     print(json.dumps({
-        "case": name, "dtype": dtype, "shots": case.n_shots, "samples": case.limit, "requests": len(requests),
+        "case": name, "dtype": dtype, "device": device, "shots": case.n_shots, "samples": case.limit,
+        "requests": len(requests),
         "ours_s": round(statistics.median(own for (own, _), _ in pairs), 2),
         "harness_s": round(statistics.median(other for _, (other, _) in pairs), 2), "harness_batch": size,
         "ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in ratios],
@@ -99,16 +106,16 @@ def measure(name: str, case: Case, dtype: str, settings: Settings, n_pairs: int)
     }), flush=True)  # fmt: skip
 
 
-def reference(dtype: str, is_rolling: bool) -> HFLM:
-    """The harness's backend with the embedded weights."""
+def reference(dtype: str, host: Host) -> HFLM:
+    """The harness's backend with the embedded weights, on the same device and with the same context."""
     path = catalog.embedded_model()
     files: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     model = AutoModelForCausalLM.from_pretrained(
         **files, dtype=DTYPES[dtype], quantization_config=GgufConfig(dequantize=True)
     )
     return HFLM(
-        pretrained=model.eval(), tokenizer=AutoTokenizer.from_pretrained(**files), device="cpu",
-        max_length=WINDOW if is_rolling else 2048, backend="causal",
+        pretrained=model.eval().to(host.loaded.device), tokenizer=AutoTokenizer.from_pretrained(**files),
+        device=host.loaded.device.type, max_length=host.loaded.n_context, backend="causal",
     )  # fmt: skip
 
 

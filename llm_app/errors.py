@@ -77,6 +77,14 @@ class GenerationFailed(UserError):
     status, code = 500, "internal_error"
 
 
+class NotEnoughMemory(GenerationFailed):
+    """What was asked did not fit into the memory that was free; less at once, or later, it may."""
+
+
+class InvalidNumbers(GenerationFailed):
+    """NaN or infinity where the model should give probabilities; it would do so again."""
+
+
 class Cancelled(UserError):
     """The person stopped it."""
 

@@ -1,9 +1,12 @@
 """What web page, API and command line are handed: built once, in app.py or cli.py."""
 
+import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from llm_app.config import ServeConfig, Settings
 from llm_app.engine.host import Host
+from llm_app.engine.second import SecondModel
 from llm_app.jobs.folder import RunIsRunning
 from llm_app.jobs.queue import Queue
 from llm_app.jobs.store import RunStore
@@ -20,6 +23,11 @@ class Services:
     host: Host
     queue: Queue = field(default_factory=Queue)
 
+    @cached_property
+    def second(self) -> SecondModel:
+        """A model beside the host's, for comparisons; none is loaded before somebody asks for one."""
+        return SecondModel(self.host)
+
     def runs(self, visitor: str | None = None) -> RunStore:
         """The runs of this machine; on a public demo, of one visitor."""
         return RunStore.of(self.settings, visitor)
@@ -35,6 +43,8 @@ class Services:
 
     def shutdown(self, grace_seconds: float) -> None:
         """Take nothing new; stop long work, which can be resumed, and let replies end for so long."""
+        deadline = time.monotonic() + grace_seconds
         self.queue.close()
         self.host.shutdown(grace_seconds)
+        self.second.shutdown(max(0.0, deadline - time.monotonic()))
         self.queue.join(JOB_SECONDS)

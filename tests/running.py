@@ -1,5 +1,8 @@
 """A tiny model, loaded and answering, as the application does it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,19 @@ from llm_app.engine.host import Host
 from llm_app.engine.request import Stream
 from llm_app.messages import Delta
 
+COMMAND = """
+import argparse, sys
+from llm_app.config import quiet_environment
+quiet_environment()
+from llm_app import benchmark_cli
+from llm_app.errors import UserError
+parser = argparse.ArgumentParser()
+benchmark_cli.add_parser(parser.add_subparsers())
+try:
+    sys.exit(benchmark_cli.run(parser.parse_args(sys.argv[1:])))
+except UserError as error:
+    sys.exit(error.message)
+"""
 GREEDY = SamplingConfig(temperature=0.0, max_new_tokens=24)
 
 
@@ -44,3 +60,14 @@ def ids_of(stream: Stream) -> list[int]:
 def text_of(deltas: Sequence[Delta]) -> str:
     """The reply as a reader sees it."""
     return "".join(delta.text for delta in deltas)
+
+
+def benchmark_command(settings: Settings, *arguments: str) -> "subprocess.Popen[str]":
+    """`benchmark` in a process of its own, which can be killed."""
+    environ = os.environ | {"PROOFBENCH_HOME": str(settings.home)}
+    if settings.data is not None:
+        environ["PROOFBENCH_DATA"] = str(settings.data)
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "benchmark", *arguments], env=environ, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1],
+    )

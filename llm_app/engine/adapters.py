@@ -79,6 +79,15 @@ class Adapters:
         n_parameters = sum(pair.a.numel() + pair.b.numel() for pair in file.pairs.values())
         return AttachReport(name, file.base, len(layers), n_parameters, has_effect, notes)
 
+    def check(self, path: Path) -> tuple[str, ...]:
+        """Notes on whether the adapter in `path` belongs to this base; nothing is changed.
+
+        Raises: as `attach`, where it does not fit.
+        """
+        file = read_adapter(path)
+        self._layers_for(file)
+        return self._check_base(file)
+
     def detach(self, name: str) -> None:
         """Forget an adapter; if it was active, the base is."""
         self._find(name)

@@ -11,15 +11,15 @@ from transformers import PreTrainedModel
 from llm_app.engine.forward import SlotCache, forward
 from llm_app.engine.request import Request
 from llm_app.engine.sampling import choose
-from llm_app.errors import GenerationFailed
+from llm_app.errors import InvalidNumbers
 
 CHUNK_TOKENS = 256  # of prompts, in a pass beside running replies: bounds the gap between their tokens
-IDLE_CHUNK_TOKENS = 1024  # when nobody else waits for a token
+IDLE_CHUNK_TOKENS = 1024  # while nobody in the batch waits for a token; as long as a scoring pass
 INVALID_NUMBERS = "The model produced invalid numbers (NaN or infinity). Load it in fp32, or check its weights."
 
 
 class Batch:
-    """Requests under one adapter."""
+    """Requests under one adapter. Each pass follows from the requests alone, whatever else the model does meanwhile."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.decoding: list[Request] = []
@@ -42,14 +42,11 @@ class Batch:
         self.reading.append(request)
 
     @torch.inference_mode()
-    def step(self, *, others_wait: bool = False) -> None:
-        """Read a chunk of the waiting prompts, then one token for every running reply.
-
-        `others_wait`: the chunk is short, since readers of another batch wait for their next token.
-        """
+    def step(self) -> None:
+        """Read a chunk of the waiting prompts, then one token for every running reply."""
         self.drop_finished()
         if self.reading:
-            self._read_prompts(CHUNK_TOKENS if self.decoding or others_wait else IDLE_CHUNK_TOKENS)
+            self._read_prompts(CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS)
             self.drop_finished()
         if self.decoding:
             tokens = [[request.output_ids[-1]] for request in self.decoding]
@@ -119,7 +116,7 @@ class Batch:
     def _take(self, requests: list[Request], logits: Tensor) -> None:
         highest = logits.amax(-1)
         for row in (~torch.isfinite(highest)).nonzero()[:, 0].tolist():
-            requests[row].fail(GenerationFailed(INVALID_NUMBERS))
+            requests[row].fail(InvalidNumbers(INVALID_NUMBERS))
             self._cache.clear(self.requests.index(requests[row]))
             logits[row] = 0.0
         choices = choose(logits, [request.sampler for request in requests])

@@ -30,6 +30,7 @@ class TreeLayout:
     _gather: Tensor = field(init=False)  # (trees, widest): the row's tokens, padded with token 0
     _scatter: tuple[Tensor, Tensor] = field(init=False)  # (n,) each: tree and place of each token of the row
     _branches: Tensor = field(init=False)  # (trees, widest): 0 for the trunk, then 1, 2, ...; -1 for padding
+    _is_causal: bool = field(init=False)  # nothing branches off and nothing stands before: each sees all before it
     _masks: dict[int | None, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,6 +57,7 @@ class TreeLayout:
         self._gather[tree, place] = torch.arange(len(ids), device=self.device)
         self._branches = torch.full(shape, -1, device=self.device)
         self._branches[tree, place] = branch_of
+        self._is_causal = self.n_base == 0 and all(len(tails) <= 1 for _, tails in self.trees)
 
     def mask(self, window: int | None) -> Tensor:
         """Which keys each token sees, tree by tree: (trees, 1, widest, n_base + widest)."""
@@ -80,14 +82,18 @@ class TreeLayout:
 
         Query (1, heads, n, size), key and value (1, key heads, n_base + n, size); gives (1, n, heads, size).
         """
-        heads = query.shape[1]
-        group = heads // key.shape[1]
-        trees = query[0][:, self._gather].transpose(0, 1)  # (trees, heads, widest, size)
-        keys, values = (self._with_base(each[0]).repeat_interleave(group, dim=1) for each in (key, value))
-        out = torch.nn.functional.scaled_dot_product_attention(
-            trees, keys, values, attn_mask=self.mask(window), scale=scale
+        is_alone = len(self.trees) == 1  # then the row is the tree
+        trees = query if is_alone else query[0][:, self._gather].transpose(0, 1)  # (trees, heads, widest, size)
+        group = query.shape[1] // key.shape[1]
+        keys, values = (
+            (each if is_alone else self._with_base(each[0])).repeat_interleave(group, dim=1) for each in (key, value)
         )
-        return out.transpose(1, 2)[self._scatter][None]
+        # Padding stands behind the tokens, where none of them looks; without a mask half of the products are left out.
+        is_causal = self._is_causal and (window is None or window >= trees.shape[2])
+        out = torch.nn.functional.scaled_dot_product_attention(
+            trees, keys, values, attn_mask=None if is_causal else self.mask(window), is_causal=is_causal, scale=scale
+        ).transpose(1, 2)
+        return out if is_alone else out[self._scatter][None]
 
     def _with_base(self, row: Tensor) -> Tensor:
         """(heads, n_base + n, size) -> (trees, heads, n_base + widest, size)."""
@@ -150,6 +156,10 @@ class Reading:
             return self._body(**arguments).last_hidden_state[0]
         return self._model(**arguments).logits[0]
 
+    def logits(self, states: Tensor) -> Tensor:
+        """What the model says after these states: (n, vocabulary), float32."""
+        return (self._head(states) if self._is_split else states).float()
+
     def logprobs(self, states: Tensor, wanted: Sequence[tuple[int, int]]) -> tuple[list[float], list[bool]]:
         """Natural-log probability of each (position, target), and whether greedy decoding takes the target; in float32.
 
@@ -162,15 +172,15 @@ class Reading:
         first = 0
         for start in range(0, len(positions), HEAD_ROWS):
             part = states[positions[start : start + HEAD_ROWS]]
-            logits = (self._head(part) if self._is_split else part).float()
             end = first
             while end < len(order) and row_of[wanted[order[end]][0]] < start + len(part):
                 end += 1
             asked = order[first:end]
             rows = torch.tensor([row_of[wanted[i][0]] - start for i in asked], device=states.device)
             targets = torch.tensor([wanted[i][1] for i in asked], device=states.device)
-            chosen = logits[rows, targets]
-            found = (chosen - logits.logsumexp(-1)[rows]).tolist(), _is_greedy(logits, rows, targets).tolist()
+            # As the harness rounds, also in which of two near tokens counts as the larger; and faster than logsumexp.
+            logprobs = torch.log_softmax(self.logits(part), -1)
+            found = logprobs[rows, targets].tolist(), _is_greedy(logprobs, rows, targets).tolist()
             for i, value, is_greedy in zip(asked, *found, strict=True):
                 values[i], greedy[i] = value, is_greedy
             first = end

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -154,14 +154,23 @@ def _existing(name: str) -> Path | None:
         return None
 
 
-def download(name: str, settings: Settings) -> Iterator[float]:
+def offer(name: str, settings: Settings) -> hub.Offer:
+    """What fetching this model would bring; asks the hub, because a person asked. Raises: as `download`."""
+    return hub.offer(_fetchable(name, settings))
+
+
+def download(name: str, settings: Settings) -> Generator[float]:
     """Fetch a model from the hub because a person asked for it; yields the fraction done. Closing it pauses.
 
     Raises: ModelNotFound or UserError saying whether the network, the name, the access or the disk is at fault.
     """
+    yield from hub.download(_fetchable(name, settings))
+
+
+def _fetchable(name: str, settings: Settings) -> str:
     if settings.is_public or not _HUB_ID.fullmatch(name):
         raise ModelNotFound(f"{name[:200]} is not a hub name (org/model) that can be fetched here.", param="model")
-    yield from hub.download(name)
+    return name
 
 
 def list_adapters(settings: Settings) -> list[AdapterEntry]:

@@ -3,27 +3,31 @@
 One thread owns the batches. A step reads a chunk of waiting prompts and gives every running reply one token; the turn
 is held for one batch's step, never longer. Requests of different adapters form batches of their own, and so do those
 of an evaluation: while somebody chats, they get one step of every PATIENCE + 1.
+
+What is submitted together stays together: one batch from its first step on, which nobody joins. Its passes, and with
+them every bit of its replies, follow from its prompts alone.
 """
 
+import itertools
 import logging
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Sequence
 
 from llm_app.config import SamplingConfig
 from llm_app.engine import fallback
 from llm_app.engine.batch import Batch
+from llm_app.engine.failures import IS_DOWN, told
 from llm_app.engine.fit import free_bytes
 from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.request import Request, Stream, new_request
-from llm_app.engine.turn import CHAT, PATIENCE, Turn
+from llm_app.engine.request import Asked, Request, Stream, new_request
+from llm_app.engine.turn import BATCH, CHAT, PATIENCE, Turn
 from llm_app.errors import (
     ContextLengthExceeded,
     EngineUnavailable,
-    GenerationFailed,
+    NotEnoughMemory,
     QueueFull,
     ShuttingDown,
     UserError,
@@ -33,7 +37,7 @@ log = logging.getLogger(__name__)
 MAX_FAILURES = 3  # in a row; after that the decoder stays down and says so
 MAX_GENERATE_THREADS = 4
 CACHE_SHARE = 0.25  # of the free memory, for the keys and values of all replies
-IS_DOWN = "The decoder failed repeatedly. Load the model again."
+Party = tuple[Request, ...]  # they join in one step, or not yet
 
 
 class Decoder:
@@ -44,12 +48,13 @@ class Decoder:
         self._turn = turn
         self._max_streams, self._max_waiting = max_streams, max_waiting
         self._condition = threading.Condition()
-        self._waiting: deque[Request] = deque()
-        self._batches: dict[tuple[int, str | None], Batch] = {}  # by rank and adapter
+        self._waiting: deque[Party] = deque()
+        self._batches: dict[tuple[int, str | None, int], Batch] = {}
         self._solo: list[Request] = []  # decoded by `generate`
         self._is_closing = False
         self._n_failures = 0
         self._n_steps = 0
+        self._numbers = itertools.count(1)
         self._bytes_per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
         self._thread = threading.Thread(target=self._run, name="proofbench-decode", daemon=True)
         self._thread.start()
@@ -61,39 +66,71 @@ class Decoder:
 
         Raises: QueueFull, ContextLengthExceeded, EngineUnavailable, ShuttingDown.
         """
-        n_context = self.loaded.n_context
-        if not prompt_ids:
-            raise UserError("The prompt is empty. Write something first.", param="prompt")
-        if len(prompt_ids) >= n_context:
-            raise ContextLengthExceeded(
-                f"The prompt has {len(prompt_ids):,} tokens, the context of this model holds {n_context:,}"
-                " including at least one of the reply. Shorten the prompt.",
-                param="messages",
-            )
-        request = new_request(self.loaded, prompt_ids, sampling, adapter, self._wake, rank)
+        request = self._request(Asked(prompt_ids, sampling), adapter, rank)
         with self._condition:
-            if self._is_closing:
-                raise ShuttingDown("This model is being unloaded. Try again in a moment.", retry_after_seconds=5)
-            if self.is_down:
-                raise EngineUnavailable(IS_DOWN, retry_after_seconds=30)
-            if self.n_running + len(self._waiting) >= self._max_streams + self._max_waiting:
+            self._check_open()
+            if self._n_places + self.n_waiting >= self._max_streams + self._max_waiting:
                 raise QueueFull(
                     f"{self._max_streams} replies run and {self._max_waiting} wait already. Try again shortly.",
                     retry_after_seconds=2,
                 )
-            self._waiting.append(request)
+            self._waiting.append((request,))
             self._condition.notify_all()
         return request.stream
+
+    def submit_together(self, asked: Sequence[Asked], adapter: str | None = None) -> list[Stream]:
+        """Queue prompts as one batch of rank BATCH. Raises: NotEnoughMemory for so many at once, else as `submit`."""
+        party = next(self._numbers) if self.loaded.is_batchable else 0
+        requests = [self._request(one, adapter, BATCH, party) for one in asked]
+        n_bytes = self._bytes_per_position * len(requests) * max(request.n_needed for request in requests)
+        if party and len(requests) > 1 and n_bytes > self._cache_budget():
+            raise NotEnoughMemory(f"There is not enough memory for {len(requests)} replies at once.")
+        with self._condition:
+            self._check_open()
+            self._waiting.extend([tuple(requests)] if party else [(request,) for request in requests])
+            self._condition.notify_all()
+        return [request.stream for request in requests]
+
+    def _request(self, asked: Asked, adapter: str | None, rank: int, party: int = 0) -> Request:
+        n_context, n_prompt = self.loaded.n_context, len(asked.prompt_ids)
+        if not n_prompt:
+            raise UserError("The prompt is empty. Write something first.", param="prompt")
+        if n_prompt >= n_context:
+            raise ContextLengthExceeded(
+                f"The prompt has {n_prompt:,} tokens, the context of this model holds {n_context:,}"
+                " including at least one of the reply. Shorten the prompt.",
+                param="messages",
+            )
+        return new_request(self.loaded, asked, adapter, self._wake, rank, party)
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise ShuttingDown("This model is being unloaded. Try again in a moment.", retry_after_seconds=5)
+        if self.is_down:
+            raise EngineUnavailable(IS_DOWN, retry_after_seconds=30)
 
     @property
     def n_running(self) -> int:
         """Replies in the batch."""
-        return sum(len(batch.requests) for batch in list(self._batches.values())) + len(self._solo)
+        return len(self._batched) + len(self._solo)
 
     @property
     def n_waiting(self) -> int:
         """Requests not yet in the batch."""
-        return len(self._waiting)
+        return sum(len(party) for party in list(self._waiting))
+
+    @property
+    def _n_places(self) -> int:
+        """Replies that count against the number of streams: all but those of parties."""
+        return sum(request.party == 0 for request in self._batched) + len(self._solo)
+
+    @property
+    def _batched(self) -> list[Request]:
+        return [request for batch in list(self._batches.values()) for request in batch.requests]
+
+    @property
+    def _waiting_requests(self) -> list[Request]:
+        return [request for party in self._waiting for request in party]
 
     @property
     def n_cache_bytes(self) -> int:
@@ -115,7 +152,7 @@ class Decoder:
                 lambda: self._is_idle or self.is_down, timeout=max(0.0, deadline - time.monotonic())
             )
         with self._turn.held():  # nothing moves between the lists meanwhile
-            left = [*self._waiting, *self._solo, *(r for b in list(self._batches.values()) for r in b.requests)]
+            left = [*self._waiting_requests, *self._solo, *self._batched]
         for request in left:
             if not request.is_over:
                 request.stream.put(
@@ -143,7 +180,7 @@ class Decoder:
         except Exception as error:  # the worker's last boundary: nobody is left waiting for a thread that is gone
             log.critical("the decoder stopped", exc_info=error)
             self._n_failures = MAX_FAILURES + 1
-            for request in (*self._waiting, *(r for batch in self._batches.values() for r in batch.requests)):
+            for request in (*self._waiting_requests, *self._batched):
                 request.fail(EngineUnavailable(IS_DOWN))
             self._waiting.clear()
         finally:
@@ -163,53 +200,57 @@ class Decoder:
     def _has_work(self) -> bool:
         return (
             any(batch.requests for batch in self._batches.values())
-            or any(request.is_over for request in (*self._solo, *self._waiting))
+            or any(request.is_over for request in (*self._solo, *self._waiting_requests))
             or bool(self._admissible())
         )
 
     def _is_batched(self, request: Request) -> bool:
         return self.loaded.is_batchable and request.sampling.n_beams == 1
 
-    def _admissible(self) -> list[Request]:
+    def _admissible(self) -> list[Party]:
         """Who may join now: chats first, then first come, first served; beam searches wait in a line of their own."""
-        admitted: list[Request] = []
-        n_solo, is_full = len(self._solo), False
-        for request in sorted(self._waiting, key=lambda request: request.rank):
-            if self.n_running + len(admitted) >= self._max_streams:
-                break
-            if request.is_over:
+        admitted: list[Party] = []
+        n_solo, n_places, is_full = len(self._solo), self._n_places, False
+        for party in sorted(self._waiting, key=lambda party: party[0].rank):
+            first = party[0]
+            if (n_places >= self._max_streams and first.party == 0) or all(request.is_over for request in party):
                 continue
-            if not self._is_batched(request):
+            if not self._is_batched(first):
                 if n_solo < MAX_GENERATE_THREADS:
-                    n_solo += 1
-                    admitted.append(request)
-            elif not is_full and self._fits([*admitted, request]):
-                admitted.append(request)
+                    n_solo, n_places = n_solo + 1, n_places + 1
+                    admitted.append(party)
+            elif not is_full and self._fits([*admitted, party]):
+                n_places += first.party == 0
+                admitted.append(party)
             else:
                 is_full = True  # nobody smaller overtakes
         return admitted
 
-    def _fits(self, more: list[Request]) -> bool:
-        """Whether the caches stay within their share of the memory. The first request always may start."""
+    def _fits(self, more: list[Party]) -> bool:
+        """Whether the caches stay within their share of the memory. The first party always may start."""
         if self.n_running == 0 and len(more) == 1:
             return True
-        groups = {key: list(batch.requests) for key, batch in self._batches.items()}
-        for request in more:
-            groups.setdefault((request.rank, request.adapter), []).append(request)
+        groups: dict[tuple[int, str | None, int], list[Request]] = {}
+        for request in (*self._batched, *(request for party in more for request in party)):
+            groups.setdefault(request.key, []).append(request)
         # A cache is a rectangle: as many rows as requests, each as long as the longest may come to be.
-        n_positions = sum(len(group) * max(r.n_needed for r in group) for group in groups.values() if group)
+        n_positions = sum(len(group) * max(r.n_needed for r in group) for group in groups.values())
         n_positions += sum(request.n_needed * request.sampling.n_beams for request in self._solo)
-        budget = CACHE_SHARE * (free_bytes(self.loaded.device) + self.n_cache_bytes)
-        return n_positions * self._bytes_per_position <= budget
+        return n_positions * self._bytes_per_position <= self._cache_budget()
+
+    def _cache_budget(self) -> float:
+        """Bytes that all keys and values may take."""
+        return CACHE_SHARE * (free_bytes(self.loaded.device) + self.n_cache_bytes)
 
     def _admit(self) -> None:
         self._solo = [request for request in self._solo if not request.is_over]
         admitted = self._admissible()
-        self._waiting = deque(r for r in self._waiting if not r.is_over and r not in admitted)
-        for request in admitted:
+        self._waiting = deque(
+            party for party in self._waiting if party not in admitted and not all(r.is_over for r in party)
+        )
+        for request in (request for party in admitted for request in party):
             if self._is_batched(request):
-                key = (request.rank, request.adapter)
-                self._batches.setdefault(key, Batch(self.loaded.model)).join(request)
+                self._batches.setdefault(request.key, Batch(self.loaded.model)).join(request)
             else:
                 self._solo.append(request)
                 fallback.start(self.loaded.model, request, self._turn, self.loaded.adapters.use, self._ended)
@@ -217,49 +258,42 @@ class Decoder:
     def _step(self) -> None:
         """One step of every batch whose turn it is; what goes wrong in one does not touch the others."""
         self._n_steps += 1
-        is_chatting = any(batch.requests for (rank, _), batch in self._batches.items() if rank == CHAT)
-        for (rank, adapter), batch in sorted(self._batches.items(), key=lambda item: item[0][0]):
+        is_chatting = any(batch.requests for (rank, _, _), batch in self._batches.items() if rank == CHAT)
+        for key, batch in sorted(self._batches.items(), key=lambda item: item[0][0]):
+            rank, adapter, _ = key
             if not batch.requests:
-                del self._batches[rank, adapter]
+                del self._batches[key]
                 continue
-            is_second = rank > CHAT and is_chatting
-            if is_second and self._n_steps % (PATIENCE + 1):
+            if rank > CHAT and is_chatting and self._n_steps % (PATIENCE + 1):
                 continue
             try:
                 with self._turn.held(rank):
                     self.loaded.adapters.use(adapter)
-                    batch.step(others_wait=is_second)
+                    batch.step()
                 self._n_failures = 0
             except Exception as error:  # the worker's boundary: readers get it as an event
                 self._recover(batch, error)
 
     def _recover(self, batch: Batch, error: Exception) -> None:
         """Readers are told; after a pause, longer each time, the loop goes on."""
-        batch.fail(_told(error))
-        if isinstance(error, UserError):
+        reason = told(error)
+        is_fault = not isinstance(error, UserError) and not isinstance(reason, NotEnoughMemory)
+        self._n_failures += is_fault  # before readers hear of it: who asks again at once must not find it up
+        batch.fail(reason)
+        if not is_fault:
+            log.warning("a pass of the decoder failed: %s", reason)
             return
-        self._n_failures += 1
         log.error("decoding failed, %d in a row", self._n_failures, exc_info=error)
         if self.is_down:
             with self._condition:
-                while self._waiting:
-                    self._waiting.popleft().fail(EngineUnavailable(IS_DOWN))
+                for request in self._waiting_requests:
+                    request.fail(EngineUnavailable(IS_DOWN))
+                self._waiting.clear()
             return
         time.sleep(0.1 * 2**self._n_failures)
 
     def _ended(self, request: Request, error: Exception | None) -> None:
         if error is not None:
             log.error("generate failed", exc_info=None if isinstance(error, UserError) else error)
-            request.fail(_told(error))
+            request.fail(told(error))
         self._wake()
-
-
-def _told(error: Exception) -> Exception:
-    """What the reader gets: the sentence of a UserError, else a number that the log has too."""
-    if isinstance(error, UserError):
-        return error
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
-        return GenerationFailed("Not enough memory for this reply. Shorten the prompt or lower the number of streams.")
-    number = uuid.uuid4().hex[:8]
-    log.error("generation failed, number %s: %s", number, type(error).__name__)
-    return GenerationFailed(f"Generation failed (number {number}). The text so far is kept; send the message again.")

@@ -16,7 +16,7 @@ from llm_app.engine.batch import INVALID_NUMBERS
 from llm_app.engine.request import Request
 from llm_app.engine.sampling import Choice, choose
 from llm_app.engine.turn import Turn
-from llm_app.errors import GenerationFailed
+from llm_app.errors import InvalidNumbers
 
 
 def start(
@@ -75,7 +75,7 @@ class _HandOver(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         if not bool(torch.isfinite(scores.amax())):
-            raise GenerationFailed(INVALID_NUMBERS)
+            raise InvalidNumbers(INVALID_NUMBERS)
         if self._request.sampling.n_beams == 1:
             scores = self._choose(scores)
         elif self._request.sampler.changes_logits:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import numpy as np
 import psutil
 import torch
 
-from llm_app.config import ModelConfig
+from llm_app.config import PRECISIONS, ModelConfig
 from llm_app.engine import packed, weights
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.gguf_file import GgufFile
 from llm_app.engine.gguf_model import check_architecture
-from llm_app.engine.loading import choose_device, choose_precision
+from llm_app.engine.loading import LoadedModel, choose_device, choose_precision
+from llm_app.engine.placing import QUANTISED
 from llm_app.errors import DoesNotFit
 from llm_app.options import Text
 
@@ -46,6 +48,15 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class MemoryUse:
+    """One kind of memory: what the loaded model takes of it, and what it could take at most."""
+
+    is_gpu: bool
+    model_bytes: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True)
 class _Matrix:
     """One tensor, as far as its memory goes. `kind` is the block type in a GGUF file."""
 
@@ -62,13 +73,18 @@ def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
     """
     device = choose_device(config)
     precision = choose_precision(entry, config, device)
-    matrices, cache_bytes, is_tied = _read(entry)
+    matrices, cache_bytes, is_tied = _read(entry, min(config.context_length or CACHE_TOKENS, CACHE_TOKENS))
     free = free_bytes(device)
+    is_cpu = device.type == "cpu"
+    if precision == "gguf" and not is_cpu:
+        precision = "bf16"  # blocks stay packed on the CPU only
+    has_copy = is_tied and is_cpu and packed.can_prepack()
 
     def needs(candidate: str) -> int:
-        return _weight_bytes(matrices, candidate, is_tied) + cache_bytes + OVERHEAD_BYTES
+        return _weight_bytes(matrices, candidate, has_copy) + cache_bytes + OVERHEAD_BYTES
 
-    options = [*_DENSE_SUGGESTIONS, "gguf"] if entry.path.suffix == ".gguf" else _DENSE_SUGGESTIONS
+    can_stay_packed = is_cpu and entry.path.suffix == ".gguf"
+    options = [*_DENSE_SUGGESTIONS, "gguf"] if can_stay_packed else _DENSE_SUGGESTIONS
     fitting = sorted(((needs(option), option) for option in options if needs(option) <= free), reverse=True)
     needed, smaller = needs(precision), fitting[0] if fitting else None
     if needed <= free or smaller is None:
@@ -76,10 +92,36 @@ def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
     return Fit(needed, free, smaller[1], smaller[0])
 
 
+def precisions(entry: ModelEntry) -> tuple[str, ...]:
+    """What can be chosen for these files on this machine."""
+    has_bitsandbytes, is_packed = find_spec("bitsandbytes") is not None, entry.path.suffix == ".gguf"
+    return tuple(
+        name for name in PRECISIONS
+        if (name != "gguf" or is_packed) and (name not in QUANTISED or has_bitsandbytes)
+    )  # fmt: skip
+
+
+def devices() -> tuple[str, ...]:
+    """What a model can be put on here."""
+    return ("auto", "cpu", "cuda") if torch.cuda.is_available() else ("auto", "cpu")
+
+
+def memory(loaded: LoadedModel | None) -> list[MemoryUse]:
+    """The memory of this machine, then that of its GPU where it has one."""
+    kinds = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    taken = {loaded.device.type: loaded.n_bytes} if loaded else {}
+    return [
+        MemoryUse(kind == "cuda", taken.get(kind, 0), taken.get(kind, 0) + free_bytes(torch.device(kind)))
+        for kind in kinds
+    ]
+
+
 def free_bytes(device: torch.device, *, groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Memory that a model could still have on this device, within the limit of the container."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
+        # torch keeps what was freed for its next tensors, and gives it back before it gives up.
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + kept
     free = [psutil.virtual_memory().available]
     # The two versions of Linux's control groups.
     for limit, used in (
@@ -113,17 +155,17 @@ def _gigabytes(n_bytes: int) -> str:
     return f"{max(n_bytes, 0) / 1e9:.1f} GB"
 
 
-def _read(entry: ModelEntry) -> tuple[list[_Matrix], int, bool]:
-    """The tensors, the bytes of the smallest useful cache, and whether the output layer is the embedding."""
+def _read(entry: ModelEntry, n_tokens: int) -> tuple[list[_Matrix], int, bool]:
+    """The tensors, the bytes of a cache for so many tokens, and whether the output layer is the embedding."""
     if entry.path.suffix == ".gguf":
         file = GgufFile(entry.path)
         check_architecture(file)
         matrices = [_matrix(info.name, info.shape, info.type.name) for info in file.tensors.values()]
-        return matrices, _gguf_cache_bytes(file), "output.weight" not in file.tensors
+        return matrices, _gguf_cache_bytes(file, n_tokens), "output.weight" not in file.tensors
     checked = weights.check_folder(entry.path)
     matrices = [_matrix(name, info.shape) for name, info in checked.tensors.items()]
     is_tied = not any("lm_head" in name for name in checked.tensors)
-    return matrices, _folder_cache_bytes(checked.config), is_tied
+    return matrices, _folder_cache_bytes(checked.config, n_tokens), is_tied
 
 
 def _matrix(name: str, shape: tuple[int, ...], kind: str = "") -> _Matrix:
@@ -131,7 +173,8 @@ def _matrix(name: str, shape: tuple[int, ...], kind: str = "") -> _Matrix:
     return _Matrix(shape, len(shape) >= 2 and not is_table, is_table, kind)
 
 
-def _weight_bytes(matrices: Iterable[_Matrix], precision: str, is_tied: bool) -> int:
+def _weight_bytes(matrices: Iterable[_Matrix], precision: str, has_copy: bool) -> int:
+    """`has_copy`: in bf16 the tied output layer is there a second time, in oneDNN's order."""
     total = 0.0
     for matrix in matrices:
         size = prod(matrix.shape)
@@ -142,19 +185,18 @@ def _weight_bytes(matrices: Iterable[_Matrix], precision: str, is_tied: bool) ->
             total += size * _LINEAR_BYTES[precision]
         else:
             total += dense
-            # oneDNN's copy of a tied output layer.
-            total += dense if matrix.is_table and is_tied and precision == "bf16" and packed.can_prepack() else 0
+            total += dense if matrix.is_table and has_copy and precision == "bf16" else 0
     return int(total)
 
 
-def _cache_bytes(n_layers: Any, n_heads: Any, head_size: Any, n_context: Any) -> int:
+def _cache_bytes(n_layers: Any, n_heads: Any, head_size: Any, n_tokens: int) -> int:
     try:
-        return 2 * int(n_layers) * int(n_heads) * int(head_size) * 2 * min(CACHE_TOKENS, int(n_context))
+        return 2 * int(n_layers) * int(n_heads) * int(head_size) * 2 * n_tokens
     except (TypeError, ValueError):
         return 0  # an architecture without this kind of cache
 
 
-def _folder_cache_bytes(config: dict[str, Any]) -> int:
+def _folder_cache_bytes(config: dict[str, Any], n_tokens: int) -> int:
     config = config.get("text_config") or config
     n_heads = config.get("num_attention_heads") or config.get("n_head")
     hidden = config.get("hidden_size") or config.get("n_embd")
@@ -164,11 +206,11 @@ def _folder_cache_bytes(config: dict[str, Any]) -> int:
     n_layers = config.get("num_hidden_layers") or config.get("n_layer")
     return _cache_bytes(
         n_layers, config.get("num_key_value_heads") or n_heads, head_size,
-        config.get("max_position_embeddings") or config.get("n_positions") or CACHE_TOKENS,
+        _shorter(config.get("max_position_embeddings") or config.get("n_positions"), n_tokens),
     )
 
 
-def _gguf_cache_bytes(file: GgufFile) -> int:
+def _gguf_cache_bytes(file: GgufFile, n_tokens: int) -> int:
     def key(name: str) -> Any:
         value: Any = file.metadata.get(f"{file.architecture}.{name}")
         return value.max() if isinstance(value, np.ndarray) else value
@@ -176,5 +218,10 @@ def _gguf_cache_bytes(file: GgufFile) -> int:
     n_heads, hidden = key("attention.head_count"), key("embedding_length")
     head_size = key("attention.key_length") or (hidden // n_heads if hidden and n_heads else None)
     return _cache_bytes(
-        key("block_count"), key("attention.head_count_kv") or n_heads, head_size, key("context_length") or CACHE_TOKENS
+        key("block_count"), key("attention.head_count_kv") or n_heads, head_size,
+        _shorter(key("context_length"), n_tokens),
     )
+
+
+def _shorter(n_context: Any, n_tokens: int) -> int:
+    return min(int(n_context), n_tokens) if isinstance(n_context, int | np.integer) else n_tokens

@@ -5,7 +5,7 @@ range (shorter ones are padded on the right), writes their keys and values at th
 what the row holds. What padding writes lies beyond the row's length: it is masked now and overwritten later.
 
 The model is any transformers model whose attention goes through the attention interface. Whether the result is right
-is not assumed: `batches_correctly` compares with the model's own forward when the model is loaded.
+is not assumed: engine/probe.py compares with the model's own forward when the model is loaded.
 """
 
 from collections.abc import Sequence
@@ -247,37 +247,3 @@ def _run(
         logits_to_keep=keep,
         layout=layout,
     ).logits
-
-
-@torch.inference_mode()
-def batches_correctly(model: PreTrainedModel, n_context: int) -> bool:
-    """Whether two requests of different length, decoded together, get the logits that the model gives each alone."""
-    config = model.config.get_text_config()
-    if any(kind in ("longrope", "dynamic") for kind in _rope_types(getattr(config, "rope_parameters", None))):
-        return False  # these scale all rows by the longest one of the pass
-    vocabulary, window = config.vocab_size, getattr(config, "sliding_window", None) or 0
-    # Longer than a short sliding window, so that the window is part of the test.
-    n = max(6, min(window + 3, 64, n_context - 2))
-    rows = [[(7 * i + 3) % vocabulary for i in range(n)], [(5 * i + 1) % vocabulary for i in range(n - 3)]]
-    try:
-        cache = SlotCache()
-        forward(model, cache, [row[: n // 2] for row in rows], [0, 0])
-        got = forward(model, cache, [row[n // 2 :] for row in rows], [n // 2, n // 2])
-        got = forward(model, cache, [[2], [2]], [len(row) for row in rows])
-        want = torch.cat([model(torch.tensor([[*row, 2]], device=model.device)).logits[:, -1].float() for row in rows])
-    except (NotImplementedError, TypeError, ValueError, IndexError, RuntimeError, AttributeError, AssertionError):
-        return False
-    # A window longer than this probe is not cut here: its layers must at least name it.
-    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    if slides and cache.layout is not None and cache.layout.windows <= {None}:
-        return False
-    tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
-    return got.shape == want.shape and bool((got - want).abs().max() <= tolerance * want.abs().max().clamp(min=1.0))
-
-
-def _rope_types(parameters: Any) -> list[str]:
-    """Kinds of rotary scaling, whether declared once or for each kind of layer."""
-    if not isinstance(parameters, dict):
-        return []
-    own = [parameters["rope_type"]] if isinstance(parameters.get("rope_type"), str) else []
-    return own + [kind for value in parameters.values() for kind in _rope_types(value)]

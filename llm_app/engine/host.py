@@ -12,7 +12,7 @@ from llm_app.engine import catalog, fit
 from llm_app.engine.adapters import AttachReport
 from llm_app.engine.decoding import Decoder
 from llm_app.engine.loading import LoadedModel, LoadProgress, load, release_memory
-from llm_app.engine.request import Stream
+from llm_app.engine.request import Asked, Stream
 from llm_app.engine.scoring import prompt_logprobs
 from llm_app.engine.turn import CHAT, Turn
 from llm_app.errors import ModelBusy, ModelLoading, ModelNotFound, ShuttingDown, UserError
@@ -40,11 +40,14 @@ class HostStatus:
 
 
 class Host:
-    """One loaded model, shared by chats, the API and long work; one forward pass at a time."""
+    """One loaded model, shared by chats, the API and long work; one forward pass at a time.
 
-    def __init__(self, settings: Settings, serve: ServeConfig | None = None) -> None:
+    `turn`: that of another host, where two of them share the machine.
+    """
+
+    def __init__(self, settings: Settings, serve: ServeConfig | None = None, turn: Turn | None = None) -> None:
         self.settings = settings
-        self.turn = Turn()
+        self.turn = turn or Turn()
         self._serve = serve or ServeConfig()
         self._decoder: Decoder | None = None
         self._loading = threading.Lock()  # held for a whole load or unload
@@ -120,15 +123,16 @@ class Host:
         finally:
             self._loading.release()
 
-    def attach(self, adapter: str) -> AttachReport:
-        """Put an adapter into the loaded base, and make it the one that answers."""
+    def attach(self, adapter: str, *, answers: bool = True) -> AttachReport:
+        """Put an adapter into the loaded base; unless `answers` is False, it answers whoever does not name one."""
         loaded = self.loaded
         entry = catalog.find_adapter(adapter, self.settings)
         report = loaded.adapters.attach(entry.path, name=entry.name, turn=self.turn.held())
         with self._lock:
             if self._decoder is None or self._decoder.loaded is not loaded:
                 raise ModelBusy("The model was changed meanwhile. Attach the adapter again.")
-            self._adapter = entry.name
+            if answers:
+                self._adapter = entry.name
         return report
 
     def detach(self, adapter: str) -> None:
@@ -153,6 +157,15 @@ class Host:
         decoder = self._ready()
         self._check_adapter(decoder.loaded, adapter)
         return decoder.submit(prompt_ids, sampling, adapter, rank)
+
+    def stream_together(self, asked: Sequence[Asked], *, adapter: str | None = None) -> list[Stream]:
+        """Start replies of an evaluation, whose passes nothing else may change; chats go first.
+
+        Raises: NotEnoughMemory for so many at once, else as `stream`.
+        """
+        decoder = self._ready()
+        self._check_adapter(decoder.loaded, adapter)
+        return decoder.submit_together(asked, adapter)
 
     def prompt_logprobs(
         self, prompt_ids: Sequence[int], n_top: int, *, adapter: str | None = None

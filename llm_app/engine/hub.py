@@ -1,9 +1,13 @@
 """Models of the Hugging Face hub: those in its cache on this machine, and fetching one when a person asks."""
 
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Self
 
 from llm_app.engine import weights
 from llm_app.errors import ModelNotFound, ModelRejected, UserError
@@ -11,6 +15,7 @@ from llm_app.errors import ModelNotFound, ModelRejected, UserError
 # No code, no pickles, and only files in the root: sub-folders hold the same weights for other programs.
 _WANTED = (".safetensors", ".json", ".txt", ".model", ".jinja")
 SPARE_BYTES = 512 * 2**20
+WATCH_SECONDS = 1.0  # between two looks at how much of a file is here
 _KEPT = "what is fetched already is kept"
 
 
@@ -30,6 +35,25 @@ class NoAccess(UserError):
     """The owner of the model wants to be asked first."""
 
     status, code = 403, "needs_access"
+
+
+class NotFetched(ModelNotFound):
+    """A name as the hub has them, of a model that is not on this machine."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What fetching a model would bring here: bytes by name of file. `free_bytes`: room on the disk."""
+
+    name: str
+    revision: str
+    files: Mapping[str, int]
+    free_bytes: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all files."""
+        return sum(self.files.values())
 
 
 def cached_models() -> list[tuple[str, Path]]:
@@ -52,13 +76,13 @@ def cached_models() -> list[tuple[str, Path]]:
 def cached_folder(name: str, revision: str | None = None) -> Path:
     """The snapshot of a hub model on this machine, of its main branch unless a commit is named.
 
-    Raises: ModelNotFound telling how to fetch it.
+    Raises: NotFetched telling how to fetch it.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     fetch = f"python -m llm_app models --fetch {name}"
-    missing = ModelNotFound(f"{name} is not on this machine. Fetch it first: {fetch}", param="model")
+    missing = NotFetched(f"{name} is not on this machine. Fetch it first: {fetch}", param="model")
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError, ValueError):
@@ -68,12 +92,12 @@ def cached_folder(name: str, revision: str | None = None) -> Path:
     return folder
 
 
-def download(name: str) -> Iterator[float]:
-    """Fetch what is needed of one model, file by file; yields the fraction done. What is there is not fetched again.
+def offer(name: str) -> Offer:
+    """What the hub has under this name; asks the hub, fetches nothing.
 
     Raises: NoNetwork, ModelNotFound, NoAccess, NoSpace, or ModelRejected if there are no safetensors.
     """
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi
 
     with _told(name):
         info = HfApi().model_info(name, files_metadata=True, timeout=20)
@@ -84,14 +108,28 @@ def download(name: str) -> Iterator[float]:
     }
     if not any(file.endswith(".safetensors") for file in files):
         raise ModelRejected(f"{name} has no safetensors weights; only safetensors/GGUF are accepted.")
-    total = sum(files.values())
-    _check_space(name, total)
-    n_done = 0
+    found = Offer(name, str(info.sha), files, _free_bytes())
+    if found.n_bytes + SPARE_BYTES > found.free_bytes:
+        needs, free = found.n_bytes / 1e9, found.free_bytes / 1e9
+        raise NoSpace(f"{name} needs {needs:.1f} GB of disk; {free:.1f} GB are free. Make room first.")
+    return found
+
+
+def download(name: str) -> Generator[float]:
+    """Fetch what is needed of one model; yields the fraction done. What is there is not fetched again.
+
+    Closing it stops in the middle of a file; what is here stays, and the next time goes on from there.
+    Raises: as `offer`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    offered = offer(name)
+    total, n_done = offered.n_bytes, 0
     # Weights last: a folder without them is never taken for a model.
-    for file in sorted(files, key=lambda file: (file.endswith(".safetensors"), file)):
-        with _told(name):
-            hf_hub_download(name, file, revision=info.sha)
-        n_done += files[file]
+    for file in sorted(offered.files, key=lambda file: (file.endswith(".safetensors"), file)):
+        for n_bytes in _Transfer(name, file, offered.revision).progress():
+            yield min(n_done + n_bytes, total) / total if total else 0.0
+        n_done += offered.files[file]
         yield n_done / total if total else 1.0
     # Only asking for the branch by name puts the snapshot under that name: half a model never has one.
     with _told(name):
@@ -99,15 +137,77 @@ def download(name: str) -> Iterator[float]:
     weights.check_folder(cached_folder(name))
 
 
-def _check_space(name: str, n_bytes: int) -> None:
+class _Transfer:
+    """One file on its way, in a thread of its own: the hub library waits until a file is whole."""
+
+    def __init__(self, name: str, file: str, revision: str) -> None:
+        self._what = name, file, revision
+        self._n_bytes = 0
+        self._is_stopped = False
+        self._error: Exception | None = None
+
+    def progress(self) -> Iterator[int]:
+        """Bytes that are here, now and then, until all are; closing it ends the transfer."""
+        thread = threading.Thread(target=self._fetch, name="fetch", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(WATCH_SECONDS)
+                if thread.is_alive():
+                    yield self._n_bytes
+        finally:
+            self._is_stopped = True
+        if self._error is not None:
+            raise self._error
+
+    def came(self, n_bytes: int) -> None:
+        """Note that so many more bytes are here; the library's own thread calls this.
+
+        Raises: InterruptedError if nobody wants them any more.
+        """
+        if self._is_stopped:
+            raise InterruptedError("The download was stopped.")
+        self._n_bytes += n_bytes
+
+    def _fetch(self) -> None:
+        from huggingface_hub import hf_hub_download
+
+        name, file, revision = self._what
+        try:
+            with _told(name):
+                bar: Any = partial(_Bar, self)
+                hf_hub_download(name, file, revision=revision, tqdm_class=bar)
+        except Exception as error:
+            self._error = error
+
+
+class _Bar:
+    """What the hub library takes for a progress bar."""
+
+    def __init__(self, transfer: _Transfer, initial: float = 0, **_: object) -> None:
+        self._transfer = transfer
+        self.update(initial)
+
+    def update(self, n: float | None = 1) -> None:
+        self._transfer.came(int(n or 0))
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _free_bytes() -> int:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = Path(HF_HUB_CACHE)
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if n_bytes + SPARE_BYTES > free:
-        raise NoSpace(f"{name} needs {n_bytes / 1e9:.1f} GB of disk; {free / 1e9:.1f} GB are free. Make room first.")
+    return shutil.disk_usage(folder).free
 
 
 @contextmanager

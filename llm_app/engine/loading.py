@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import gc
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -18,10 +17,11 @@ from llm_app.engine import catalog, sources
 from llm_app.engine.adapters import Adapters
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.detokenise import TokenBytes
-from llm_app.engine.forward import batches_correctly
+from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.identity import Identity, digest_config, digest_files, digest_tokenizer
 from llm_app.engine.packed import can_prepack, weight_bytes
 from llm_app.engine.placing import QUANTISED, is_quantised
+from llm_app.engine.probe import batches_correctly
 from llm_app.engine.template import ChatTemplate
 from llm_app.engine.weights import check_vocabulary
 from llm_app.errors import ModelRejected, UserError
@@ -80,9 +80,8 @@ def load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Loa
     """
     try:
         yield from _load(config, settings)
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        # torch says it in a plain RuntimeError when the processor's memory is full.
-        is_memory = not isinstance(error, RuntimeError) or re.search("allocate memory|out of memory", str(error))
+    except (MemoryError, RuntimeError) as error:
+        is_memory = is_out_of_memory(error)
         _forget(error)
         if not is_memory:
             raise
@@ -132,7 +131,7 @@ def choose_precision(entry: ModelEntry, config: ModelConfig, device: torch.devic
         )
     if config.precision != "auto":
         return config.precision
-    if is_gguf:
+    if is_gguf and device.type == "cpu":  # no other device multiplies with blocks
         return "gguf"
     is_fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else can_prepack()
     return "bf16" if is_fast else "fp32"
@@ -188,7 +187,7 @@ def _probe(model: PreTrainedModel, precision: str) -> None:
     try:
         logits = model(torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False).logits
     except (RuntimeError, TypeError) as error:
-        if precision not in QUANTISED:
+        if precision not in QUANTISED or is_out_of_memory(error):
             raise
         problem = f"A {model.config.model_type} model does not run in {precision}. Choose bf16 or fp32."
         raise UserError(problem, param="precision") from error

@@ -13,9 +13,10 @@ from transformers import PreTrainedTokenizerBase
 from llm_app.config import SamplingConfig
 from llm_app.engine.detokenise import TextStream, TokenBytes
 from llm_app.engine.sampling import Choice, Sampler
+from llm_app.engine.turn import CHAT
 from llm_app.messages import Delta, FinishReason, TokenLogprob, Usage
 
-MAX_SECONDS = 1800.0  # a reply that takes longer is ended, with the reason said
+MAX_SECONDS = 1800.0  # a chat's reply that takes longer is ended, with the reason said
 
 
 class Stream(Iterator[Delta]):
@@ -84,6 +85,15 @@ class Vocabulary(Protocol):
     token_bytes: TokenBytes
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What wants a reply; `end_ids` are tokens that end it besides the model's own."""
+
+    prompt_ids: Sequence[int]
+    sampling: SamplingConfig
+    end_ids: frozenset[int] = frozenset()
+
+
 @dataclass(eq=False)
 class Request:
     """A prompt and its reply in the making. Only the thread that decodes it touches it, `stream` apart."""
@@ -97,6 +107,8 @@ class Request:
     vocabulary: Vocabulary
     max_new_tokens: int
     rank: int  # CHAT, or BATCH for replies that nobody waits for
+    end_ids: frozenset[int] = frozenset()  # these end the reply besides the model's own
+    party: int = 0  # requests of one number share a batch that nobody else joins; 0 is the batch that is open to all
     n_cached: int = 0  # tokens whose keys and values are in the cache
     output_ids: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -107,14 +119,19 @@ class Request:
     _logprobs: list[TokenLogprob] = field(default_factory=list)
 
     @property
+    def key(self) -> tuple[int, str | None, int]:
+        """What requests of one batch have in common."""
+        return self.rank, self.adapter, self.party
+
+    @property
     def n_prompt_left(self) -> int:
         """Prompt tokens still to be computed."""
         return len(self.prompt_ids) - self.n_cached
 
     @property
     def is_late(self) -> bool:
-        """Whether it has taken longer than any reply may."""
-        return time.perf_counter() - self.started > MAX_SECONDS
+        """Whether it has taken longer than a reply may that somebody waits for."""
+        return self.rank == CHAT and time.perf_counter() - self.started > MAX_SECONDS
 
     @property
     def is_over(self) -> bool:
@@ -132,7 +149,8 @@ class Request:
         self.first_token_at = self.first_token_at or now
         self.sampler.accept(choice.token_id)
         self.output_ids.append(choice.token_id)
-        if choice.token_id in self.vocabulary.eos_ids and not self.sampling.ignore_eos:
+        is_end = choice.token_id in self.vocabulary.eos_ids and not self.sampling.ignore_eos
+        if is_end or choice.token_id in self.end_ids:
             self.finish("stop")
             return
         self._unsent.append(choice.token_id)
@@ -179,13 +197,14 @@ class Request:
 
 def new_request(
     vocabulary: Vocabulary,
-    prompt_ids: Sequence[int],
-    sampling: SamplingConfig,
+    asked: Asked,
     adapter: str | None,
     wake: Callable[[], None],
     rank: int,
+    party: int = 0,
 ) -> Request:
     """A request whose lengths are settled: the reply ends where the context ends at the latest."""
+    prompt_ids, sampling = asked.prompt_ids, asked.sampling
     seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
     room = vocabulary.n_context - len(prompt_ids)
     return Request(
@@ -198,4 +217,6 @@ def new_request(
         vocabulary=vocabulary,
         max_new_tokens=min(sampling.max_new_tokens, room),
         rank=rank,
+        end_ids=asked.end_ids,
+        party=party,
     )

@@ -1,22 +1,31 @@
 """Runs the batches of a scoring plan: the base first, then the trees whose positions are read."""
 
 import logging
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
 from llm_app.engine.branches import Branch, Reading, TreeLayout
+from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.packing import Batch, Leaf, Tree
+from llm_app.engine.room import Room
 from llm_app.engine.turn import BATCH, Turn
-from llm_app.errors import UserError
+from llm_app.errors import NotEnoughMemory
 
 log = logging.getLogger(__name__)
 
 Score = tuple[int, float, bool]  # index of the request, sum of log-probabilities, whether greedy decoding gives it
+
+
+class TooLargeAlone(NotEnoughMemory):
+    """There is no memory for these requests, not even for one after the other in short passes."""
+
+    def __init__(self, indices: Iterable[int]) -> None:
+        super().__init__("There is not enough memory to score a single request. Choose int8 or nf4.")
+        self.indices = frozenset(indices)
 
 
 @dataclass
@@ -38,41 +47,66 @@ class _Tally:
 class Scorer:
     """Runs batches of a plan; the base of a family of batches is computed once."""
 
-    def __init__(self, loaded: LoadedModel, turn: Turn, adapter: str | None, budget_tokens: int) -> None:
-        self._loaded, self._turn, self._adapter = loaded, turn, adapter
-        self._budget = budget_tokens
+    def __init__(self, loaded: LoadedModel, turn: Turn, adapter: str | None, room: Room) -> None:
+        self._loaded, self._turn, self._adapter, self._room = loaded, turn, adapter, room
         self._base = _Base()
         with self._held():
             self._reading = Reading(loaded.model)
 
-    def run(self, batch: Batch) -> Iterator[Score]:
-        """All scores of a batch. Where memory does not suffice it is halved, not lost."""
+    def run(self, batch: Batch, wanted: Collection[int] | None = None) -> Iterator[Score]:
+        """All scores of a batch, if one of them is wanted. What does not fit in memory is halved, not lost.
+
+        Raises: TooLargeAlone.
+        """
+        if wanted is not None and not any(index in wanted for index in batch.indices):
+            return
+        halves = batch.halves() if batch.size > self._room.tokens else None
+        if halves is not None:
+            for half in halves:
+                yield from self.run(half, wanted)
+            return
+        scores = self._attempted(batch)
+        if scores is not None:
+            yield from scores
+        elif batch.halves() is None:
+            yield from self._alone(batch)
+        elif self._room.take_fewer_tokens(max(batch.size, len(batch.base))):
+            log.warning("not enough memory; from now on a pass has at most %d tokens", self._room.tokens)
+            yield from self.run(batch, wanted)
+        else:
+            for half in batch.halves() or ():
+                yield from self.run(half, wanted)
+
+    def _alone(self, batch: Batch) -> list[Score]:
+        """The scores of a single input that failed, in passes that are shorter and shorter."""
+        before = self._room.tokens
+        while self._room.take_fewer_tokens(max(batch.size, len(batch.base))):
+            scores = self._attempted(batch)
+            if scores is not None:
+                log.warning("not enough memory; from now on a pass has at most %d tokens", self._room.tokens)
+                return scores
+        self._room.tokens = before  # of others, which need less, it says nothing
+        raise TooLargeAlone(batch.indices)
+
+    def _attempted(self, batch: Batch) -> list[Score] | None:
+        """The scores, or None where memory does not suffice."""
         try:
-            scores = list(self._scores(batch))
-        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
+            return list(self._scores(batch))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
-            # Nothing of the failed pass may stay while the halves run.
+            # Nothing of the failed pass may stay while smaller ones run.
             self._base = _Base()
             error.__traceback__ = None
-            scores = []
-        if scores:
-            yield from scores
-            return
-        halves = batch.halves()
-        if halves is None:
-            raise UserError("There is not enough memory to score a single request. Choose int8 or nf4.")
-        log.warning("not enough memory for a batch of %d inputs; it is halved", sum(len(t.leaves) for t in batch.trees))
-        for half in halves:
-            yield from self.run(half)
+            return None
 
     def _scores(self, batch: Batch) -> Iterator[Score]:
         if self._base.ids != batch.base:
             self._base = _Base()
-            for start in range(0, len(batch.base), self._budget):
-                self._base, _ = self._continued(self._base, batch.base[start : start + self._budget])
+            for start in range(0, len(batch.base), self._room.tokens):
+                self._base, _ = self._continued(self._base, batch.base[start : start + self._room.tokens])
         tallies: dict[int, _Tally] = {}
-        if batch.size > self._budget:
+        if batch.size > self._room.tokens:
             ((leaf,),) = (tree.leaves for tree in batch.trees)
             self._read_long(leaf, tallies)
         else:
@@ -102,8 +136,8 @@ class Scorer:
     def _read_long(self, leaf: Leaf, tallies: dict[int, _Tally]) -> None:
         """One input that is longer than the budget, in several passes."""
         base = self._base
-        for start in range(len(base.ids), len(leaf.ids), self._budget):
-            end = min(start + self._budget, len(leaf.ids))
+        for start in range(len(base.ids), len(leaf.ids), self._room.tokens):
+            end = min(start + self._room.tokens, len(leaf.ids))
             base, states = self._continued(base, leaf.ids[start:end])
             found = [
                 (reader.index, (position - start, target))

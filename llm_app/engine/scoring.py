@@ -6,16 +6,17 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.forward import SlotCache, forward_all
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.packing import Batch, Request, plan
-from llm_app.engine.scorer import Score, Scorer
+from llm_app.engine.room import TOKENS, Room
+from llm_app.engine.scorer import Score, Scorer, TooLargeAlone
 from llm_app.engine.turn import BATCH, Turn
 from llm_app.errors import ContextLengthExceeded, UserError
 from llm_app.messages import TokenLogprob
 
 CHUNK_TOKENS = 256  # positions whose logits are held at once
-BUDGET_TOKENS = 1024  # of one pass: as fast as larger ones, and a chat waits no longer than for this
 
 
 def loglikelihoods(
@@ -24,25 +25,26 @@ def loglikelihoods(
     requests: Sequence[Request],
     *,
     adapter: str | None = None,
-    budget_tokens: int = BUDGET_TOKENS,
+    budget_tokens: int = TOKENS,
     wanted: Collection[int] | None = None,
+    room: Room | None = None,
 ) -> Iterator[Score]:
     """Log-probability of each continuation after its context, in nats, in the order they finish.
 
     `wanted`: only batches with one of these requests are run. The batches are those of all requests, so that the part
-    that is left of an interrupted run gets the numbers that the whole would have got.
-    Raises: ValueError for an empty context or continuation, UserError if memory does not suffice for a single request.
+    that is left of an interrupted run gets the numbers that the whole would have got. `room`: what memory had to be
+    halved to before, and what it is halved to now; without one, every call begins with the whole.
+    Raises: ValueError for an empty context or continuation; TooLargeAlone, after which others can still be asked for.
     """
     if not loaded.is_batchable:
         yield from _one_by_one(loaded, turn, requests, adapter, wanted)
         return
-    scorer = Scorer(loaded, turn, adapter, budget_tokens)
+    scorer = Scorer(loaded, turn, adapter, room or Room(tokens=budget_tokens))
     for batch in batches_of(loaded, requests, budget_tokens):
-        if wanted is None or any(index in wanted for index in batch.indices):
-            yield from scorer.run(batch)
+        yield from scorer.run(batch, wanted)
 
 
-def batches_of(loaded: LoadedModel, requests: Sequence[Request], budget_tokens: int = BUDGET_TOKENS) -> list[Batch]:
+def batches_of(loaded: LoadedModel, requests: Sequence[Request], budget_tokens: int = TOKENS) -> list[Batch]:
     """The batches in which `loglikelihoods` answers these requests."""
     return plan(requests, n_context=loaded.n_context, budget_tokens=budget_tokens)
 
@@ -54,8 +56,9 @@ def rolling(
     *,
     prefix_token: int,
     adapter: str | None = None,
-    budget_tokens: int = BUDGET_TOKENS,
+    budget_tokens: int = TOKENS,
     wanted: Collection[int] | None = None,
+    room: Room | None = None,
 ) -> Iterator[tuple[int, float]]:
     """Log-probability of each whole text, in nats: (index, sum), as soon as all its windows are done.
 
@@ -74,13 +77,18 @@ def rolling(
     parts: dict[int, list[tuple[int, float]]] = {}
     asked = None if wanted is None else {number for number, owner in enumerate(owners) if owner in wanted}
     yield from ((index, 0.0) for index, n in enumerate(n_left) if n == 0 and (wanted is None or index in wanted))
-    scores = loglikelihoods(loaded, turn, requests, adapter=adapter, budget_tokens=budget_tokens, wanted=asked)
-    for number, value, _ in scores:
-        owner = owners[number]
-        parts.setdefault(owner, []).append((number, value))
-        if len(parts[owner]) == n_left[owner]:
-            # Added up in the order of the text, whatever the order of the batches was.
-            yield owner, sum(value for _, value in sorted(parts.pop(owner)))
+    scores = loglikelihoods(
+        loaded, turn, requests, adapter=adapter, budget_tokens=budget_tokens, wanted=asked, room=room
+    )
+    try:
+        for number, value, _ in scores:
+            owner = owners[number]
+            parts.setdefault(owner, []).append((number, value))
+            if len(parts[owner]) == n_left[owner]:
+                # Added up in the order of the text, whatever the order of the batches was.
+                yield owner, sum(value for _, value in sorted(parts.pop(owner)))
+    except TooLargeAlone as error:
+        raise TooLargeAlone(owners[number] for number in error.indices) from error
 
 
 def windows(ids: Sequence[int], prefix_token: int, n_context: int) -> Iterator[Request]:
@@ -105,14 +113,22 @@ def _one_by_one(
         if wanted is not None and index not in wanted:
             continue
         ids = [*context, *continuation][-(loaded.n_context + 1) :]
-        n = len(continuation)
-        with turn.held(BATCH), torch.inference_mode():
-            loaded.adapters.use(adapter)
-            logits = loaded.model(torch.tensor([ids[:-1]], device=loaded.device)).logits[0, -n:].float()
-            chosen = logits.gather(-1, torch.tensor(ids[-n:], device=loaded.device)[:, None])[:, 0]
-            values = (chosen - logits.logsumexp(-1)).tolist()
-            is_greedy = logits.argmax(-1).tolist() == ids[-n:]
-        yield index, sum(values), is_greedy
+        try:
+            with turn.held(BATCH), torch.inference_mode():
+                loaded.adapters.use(adapter)
+                logits = loaded.model(torch.tensor([ids[:-1]], device=loaded.device)).logits
+                value, is_greedy = _read_off(logits[0, -len(continuation) :].float(), ids[-len(continuation) :])
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise TooLargeAlone([index]) from None
+            raise
+        yield index, value, is_greedy
+
+
+def _read_off(logits: Tensor, targets: Sequence[int]) -> tuple[float, bool]:
+    """(sum of the log-probabilities of the targets, whether each is the most likely) of (n, vocabulary)."""
+    chosen = logits.gather(-1, torch.tensor(targets, device=logits.device)[:, None])[:, 0]
+    return sum((chosen - logits.logsumexp(-1)).tolist()), logits.argmax(-1).tolist() == list(targets)
 
 
 def prompt_logprobs(

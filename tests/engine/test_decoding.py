@@ -108,7 +108,8 @@ def test_an_architecture_that_cannot_be_batched_gives_the_same_tokens_through_ge
 def test_a_model_whose_attention_is_capped_is_found_not_to_batch(settings: Settings, tmp_path: Path) -> None:
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    from llm_app.engine.forward import ATTENTION, batches_correctly
+    from llm_app.engine.forward import ATTENTION
+    from llm_app.engine.probe import batches_correctly
 
     config = Gemma2Config(
         vocab_size=300,
@@ -240,7 +241,8 @@ def test_beams_are_ended_by_the_clock_too(host: Host, monkeypatch: pytest.Monkey
 def test_rotary_scaling_by_the_longest_row_is_found_not_to_batch() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from llm_app.engine.forward import ATTENTION, batches_correctly
+    from llm_app.engine.forward import ATTENTION
+    from llm_app.engine.probe import batches_correctly
 
     scaled = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
     config = LlamaConfig(
