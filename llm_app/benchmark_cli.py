@@ -14,7 +14,7 @@ from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
 
 LINE_SECONDS = 10.0  # between plain progress lines, where nobody watches a terminal
-INTERRUPTED = 130
+FAILURE, INTERRUPTED = 1, 130
 
 
 def add_parser(commands: Any) -> None:
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--seed", type=_count, metavar="N", help="For the choice of examples (default: the harness's).")
     parser.add_argument("--chat-template", action="store_true", help="Ask through the model's chat template.")
     parser.add_argument(
-        "--bootstrap", type=_count, default=100_000, metavar="N",
+        "--bootstrap", type=_count, metavar="N",
         help="Resamples for standard errors that have no formula; 0 gives none (default 100000, as the harness).",
     )
     parser.add_argument("--output", metavar="DIR", help="Where results_*.json and samples_*.jsonl go (default: run).")
@@ -86,7 +86,8 @@ def _measure(host: Any, folder: Any, options: argparse.Namespace, settings: Sett
         _say(f"run {folder.id}, resumed at {benchmark.n_done}/{benchmark.n_total}")
         return _work(benchmark, options)
     asked = TaskOptions(
-        options.shots, options.limit, options.seed, options.chat_template, options.allow_code_execution
+        options.shots, options.limit, options.seed, options.chat_template, options.allow_code_execution,
+        **({} if options.bootstrap is None else {"n_bootstrap": options.bootstrap}),
     )
     names = [placed(name.strip()) for name in options.tasks.split(",") if name.strip()]
     if options.check:
@@ -111,6 +112,7 @@ def _measure(host: Any, folder: Any, options: argparse.Namespace, settings: Sett
 
 def _work(benchmark: Any, options: argparse.Namespace) -> int:
     """What is left of a run, then its table and files; gives the exit code."""
+    from llm_app.jobs.ending import AskAgain
     from llm_app.jobs.files import write_files
 
     code = 0
@@ -118,11 +120,14 @@ def _work(benchmark: Any, options: argparse.Namespace) -> int:
         with contextlib.closing(benchmark.run()) as steps:
             for line in _lines(steps, benchmark):
                 _say(line, is_last=False)
+    except AskAgain as error:
+        _say(f"{error.message} --resume {benchmark.folder.id}")
+        code = FAILURE
     except KeyboardInterrupt:
         _say(f"interrupted at {benchmark.n_done}/{benchmark.n_total}; go on with --resume {benchmark.folder.id}")
         code = INTERRUPTED
     output = Path(options.output) if options.output else benchmark.folder.path
-    made, path = write_files(benchmark, output, n_bootstrap=options.bootstrap if code == 0 else 0)
+    made, path = write_files(benchmark, output, n_bootstrap=0 if code == INTERRUPTED else None)
     print(made.table, flush=True)
     _say(f"written to {path.parent}")
     return code
@@ -155,7 +160,7 @@ def _say(text: str, *, is_last: bool = True) -> None:
 
 
 def _refuse_options(options: argparse.Namespace) -> None:
-    given = [name for name in ("tasks", "limit", "shots", "seed") if getattr(options, name) is not None]
+    given = [name for name in ("tasks", "limit", "shots", "seed", "bootstrap") if getattr(options, name) is not None]
     flags_given = ("chat_template", "compare_with_base", "check", "allow_code_execution")
     given += [name for name in flags_given if getattr(options, name)]
     given += [name for name in ("model", "adapter", "precision", "context_length") if hasattr(options, name)]

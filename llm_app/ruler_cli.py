@@ -5,7 +5,6 @@ import json
 import math
 import sys
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any
 
 from llm_app.config import PRECISIONS, ModelConfig, Settings
@@ -50,22 +49,24 @@ def run(options: argparse.Namespace) -> int:
     for name in ("tokens", "limit"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise UserError(f"--{name} must be at least 1.", param=name)
-    text = read_text(options.text) if options.text else own_text()
+    given = read_text(options.text) if options.text else None
     from llm_app.engine.host import Host
-    from llm_app.jobs.ruler import Ask, Refused, measure
+    from llm_app.jobs.ruler import Ask, Refused, Working, measure, own_text
 
     rows, refused = [], []
     host = Host(settings)
     try:
-        show("fp32")
-        for made in measure(host, config, asked, Ask(text, options.tokens, options.task, options.limit)):
+        ask = Ask(own_text() if given is None else given, options.tokens, options.task, options.limit)
+        for made in measure(host, config, asked, ask):
+            if isinstance(made, Working):
+                show(f"{made.precision} {made.phase} {made.fraction:.0%}")
+                continue
             show("")
             if isinstance(made, Refused):
                 refused.append(made)
                 print(f"{made.precision}: {made.reason}", file=sys.stderr, flush=True)
             else:
                 rows.append(made)
-                show(f"{made.precision} done")
     finally:
         host.shutdown(grace_seconds=0)
     show("")
@@ -75,12 +76,6 @@ def run(options: argparse.Namespace) -> int:
     elif rows:
         print(table(rows))
     return 0 if rows else 2
-
-
-def own_text() -> str:
-    """The plain text that comes with the project."""
-    lines = files("eval").joinpath("data/smoke/text.jsonl").read_text(encoding="utf-8").splitlines()
-    return "\n\n".join(json.loads(line)["text"] for line in lines)
 
 
 def table(rows: list[Any]) -> str:

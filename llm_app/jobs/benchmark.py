@@ -4,11 +4,12 @@ import datetime
 import importlib.metadata
 import math
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from eval.results import report
 from eval.runner import evaluate
+from eval.tasks.groups import task_groups
 from eval.tasks.harness import HarnessTask, Suite, TaskOptions, load_tasks
 from eval.types import EvaluationError, Result
 from llm_app import __version__
@@ -17,12 +18,16 @@ from llm_app.engine.host import Host
 from llm_app.errors import UserError
 from llm_app.jobs.answers import EngineModel
 from llm_app.jobs.asked import metrics_of, write_asked
-from llm_app.jobs.ending import recorded_end
+from llm_app.jobs.ending import AskAgain, recorded_end
 from llm_app.jobs.folder import RunFolder, Spec
-from llm_app.jobs.kept import event_of, has_asked, plain, results_of
+from llm_app.jobs.kept import event_of, has_asked, plain, results_of, room_event, room_of, unanswered_event
 from llm_app.jobs.store import RunStore
 
-PACKAGES = ("lm-eval", "transformers", "torch")
+# Whatever a figure passes through: data, tokens, weights, passes, scores.
+PACKAGES = (
+    "lm-eval", "datasets", "transformers", "tokenizers", "torch", "peft", "bitsandbytes", "gguf", "evaluate",
+    "sacrebleu", "rouge-score", "seqeval", "scikit-learn", "scipy", "numpy",
+)
 # What must not change between the parts of one run, and what it is called.
 FIXED = {
     ("model", "weights"): "model weights", ("model", "config"): "model configuration",
@@ -49,7 +54,8 @@ class Benchmark:
 
     def __init__(self, folder: RunFolder, suite: Suite, model: EngineModel) -> None:
         self.folder, self.suite = folder, suite
-        self._model = model
+        self._model, self._room = model, room_of(folder)
+        self._unanswered: Result | None = None
         self.results = results_of(folder)
 
     @property
@@ -70,20 +76,40 @@ class Benchmark:
     def run(self) -> Generator[Progress]:
         """Ask what is not answered yet; every result is on disk before it is given.
 
-        Its last event says how it ended: closed by the reader is cancelled, a full disk is paused.
-        Raises: UserError when too many samples of a task cannot be scored, or the disk is full.
+        Its last event says how it ended: closed by the reader is cancelled, a full disk is paused, and so is a run
+        with samples that failed for a passing reason, which are no results.
+        Raises: UserError when too many samples of a task cannot be scored, or the disk is full; AskAgain at the end.
         """
         with self.folder, recorded_end(self):
             self.results = results_of(self.folder)  # another process may have gone on with it until now
+            self._model.room = room_of(self.folder)
+            self._room, self._unanswered = replace(self._model.room), None
             for name, task in self.suite.tasks.items():
                 done = self.results.setdefault(name, [])
                 try:
                     for result in evaluate(task, self._model, list(done)):
-                        self.folder.append([event_of(name, result) | {"done": self.n_done + 1}])
-                        done.append(result)
+                        self._record(name, result)
                         yield Progress(name, self.n_done, self.n_total, result)
                 except EvaluationError as error:
                     raise UserError(str(error)) from error
+            if self._unanswered is not None:
+                raise AskAgain(
+                    f"{self.n_total - self.n_done} samples are to be asked again: resume the run."
+                    f" The last reason: {self._unanswered.error}"
+                )
+
+    def _record(self, name: str, result: Result) -> None:
+        """Put a result on disk, and before it what it took: later ones are asked for in the same way."""
+        events = []
+        if self._model.room != self._room:
+            self._room = replace(self._model.room)
+            events.append(room_event(self._room))
+        if result.is_passing:
+            self._unanswered = result
+            self.folder.append([*events, unanswered_event(name, result)])
+        else:
+            self.folder.append([*events, event_of(name, result) | {"done": self.n_done + 1}])
+            self.results[name].append(result)
 
     def stop(self, reason: UserError) -> None:
         """End it from another thread, within one pass of the model: it raises this where it is."""
@@ -110,6 +136,7 @@ def start(
     suite = load_suite(tasks, options, settings, model)
     created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     spec = {"kind": "benchmark", "created": created, "asked": tasks, **_identity(host, suite, options, adapter)}
+    spec["groups"] = {name: asdict(group) for name, group in task_groups(suite, tasks).items()}
     folder = (store or RunStore.of(settings)).create(spec)
     write_asked(folder, suite)
     return Benchmark(folder, suite, model)

@@ -13,7 +13,7 @@ from typing import Literal
 from eval.results import report
 from eval.runner import evaluate
 from eval.tasks.harness import HarnessTask, Suite, TaskOptions
-from eval.types import EvaluationError, Request, Result, Task
+from eval.types import EvaluationError, Request, Task
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
 from llm_app.jobs.answers import EngineModel
@@ -154,13 +154,18 @@ def _first(model: EngineModel, loaded: LoadedModel, task: str, request: Request)
 def _of_the_model(loaded: LoadedModel, requests: Sequence[Request], *, uses_chat_template: bool) -> Iterator[str]:
     if all(request.kind == "rolling" for request in requests) or loaded.template is None:
         return  # running text has no turns
-    is_base = any(BASE_NAME.search(name) for name in (Path(loaded.entry.name).name, loaded.entry.title))
+    is_base = is_base_model(loaded)
     if uses_chat_template and is_base:
         yield "base-with-template"
     if not uses_chat_template and not is_base:
         yield "instruct-without-template"
     if uses_chat_template and any(request.kind == "generate" for request in requests) and not _ends_turns(loaded):
         yield "replies-do-not-end"
+
+
+def is_base_model(loaded: LoadedModel) -> bool:
+    """Whether its name says that it was only pre-trained, and knows no turns of a conversation."""
+    return any(BASE_NAME.search(name) for name in (Path(loaded.entry.name).name, loaded.entry.title))
 
 
 def _ends_turns(loaded: LoadedModel) -> bool:
@@ -251,9 +256,10 @@ def _score(suite: Suite, task: HarnessTask, model: EngineModel) -> tuple[str, fl
     kinds = {request.kind for sample in task.samples for request in sample.requests}
     if kinds <= {"rolling"}:
         return None  # no template touches running text
-    left_out = task.samples[REPLIES_LOOKED_AT:] if "generate" in kinds else []
+    if "generate" in kinds:
+        task.samples = task.samples[:REPLIES_LOOKED_AT]
     try:
-        results = list(evaluate(task, model, [Result(sample.id, (), {}) for sample in left_out]))
+        results = list(evaluate(task, model))
     except EvaluationError:
         return None
     made = report(suite, {task.name: results}, n_bootstrap=0).data["results"].get(task.name, {})

@@ -8,6 +8,12 @@ from llm_app.errors import Cancelled, ShuttingDown, UserError
 from llm_app.jobs.folder import EVENTS, End, NoSpace, RunFolder
 
 
+class AskAgain(UserError):
+    """Some samples have no answer for a passing reason; the run is not done, and can be resumed."""
+
+    status, code = 503, "ask_again"
+
+
 class Counted(Protocol):
     """A run that knows how far it is."""
 
@@ -50,6 +56,9 @@ def recorded_end(run: Counted) -> Iterator[None]:
         message = f"{error.message} It needs about {_size(_missing_bytes(run))}."
         _end(run, "paused", reason=message)
         raise NoSpace(message) from error
+    except AskAgain as error:
+        _end(run, "paused", reason=error.message, scores=run.scores())
+        raise
     except UserError as error:
         _end(run, "failed", reason=error.message)
         raise

@@ -10,9 +10,11 @@ from eval.types import Request, Task
 from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
+from llm_app.engine.request import Stream
+from llm_app.engine.room import REPLIES
 from llm_app.engine.scoring import batches_of, loglikelihoods, windows
 from llm_app.errors import UserError
-from llm_app.jobs.answers import MAX_STREAMS, EngineModel
+from llm_app.jobs.answers import EngineModel
 from llm_app.options import Text
 
 MEASURED_TASKS = 3
@@ -82,7 +84,7 @@ def estimate(
 
 def is_short(work: Work) -> bool:
     """Whether measuring would take about as long as the run itself."""
-    return work.n_computed + work.n_read < 16 * MEASURED_TOKENS and work.n_new < 8 * MEASURED_REPLY * MAX_STREAMS
+    return work.n_computed + work.n_read < 16 * MEASURED_TOKENS and work.n_new < 8 * MEASURED_REPLY * REPLIES
 
 
 def count(loaded: LoadedModel, model: EngineModel, tasks: Mapping[str, Task]) -> Work:
@@ -194,12 +196,13 @@ def _time_replies(host: Host, model: EngineModel, tasks: Sequence[Task]) -> Spee
     """Some replies at once, as many as a run has, cut short."""
     everything = [r for task in tasks for sample in task.samples for r in sample.requests if r.generation is not None]
     usages, is_ended = [], True
-    streams = []
+    prompts = [
+        (request.text, replace(generation, max_new_tokens=min(MEASURED_REPLY, generation.max_new_tokens)))
+        for request in _spread(everything, REPLIES) if (generation := request.generation) is not None
+    ]
+    streams: list[Stream] = []
     try:
-        for request in _spread(everything, MAX_STREAMS):
-            assert request.generation is not None
-            short = replace(request.generation, max_new_tokens=min(MEASURED_REPLY, request.generation.max_new_tokens))
-            streams.append(model.start_reply(request.text, short))
+        streams = model.start_replies(prompts) if prompts else []
         for stream in streams:
             *_, last = stream
             usages.append(last.usage)
@@ -241,7 +244,7 @@ def _cache_bytes(loaded: LoadedModel, model: EngineModel, tasks: Mapping[str, Ta
         scored, replies = _split(loaded, model, [request for sample in samples for request in sample.requests])
         most = max([most, *(len(batch.base) + batch.size for batch in batches_of(loaded, scored))])
         longest = max((min(len(ids) + n_new, loaded.n_context) for ids, n_new in replies), default=0)
-        most = max(most, longest * min(MAX_STREAMS, len(replies)))
+        most = max(most, longest * min(REPLIES, len(replies)))
     return most * bytes_per_position(loaded.model)
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,28 @@ from eval.results import N_BOOTSTRAP, Report, report, results_text, samples_line
 from llm_app.errors import UserError
 from llm_app.jobs.benchmark import Benchmark
 from llm_app.jobs.folder import RunFolder, Spec, write_whole
+from llm_app.jobs.kept import room_of
 
 
-def write_files(benchmark: Benchmark, output: Path, *, n_bootstrap: int = N_BOOTSTRAP) -> tuple[Report, Path]:
+def write_files(benchmark: Benchmark, output: Path, *, n_bootstrap: int | None = None) -> tuple[Report, Path]:
     """Write `results_*.json` and a `samples_*.jsonl` for each task under `output`; gives the first one's path.
 
+    `n_bootstrap`: resamples for standard errors; None is what the run was started with.
     The run folder always gets them as well: reports are made from it alone. Names and contents come from the run
     alone: written again, they are the same, byte for byte.
     """
     spec = benchmark.folder.spec()
-    made = report(benchmark.suite, benchmark.results, n_bootstrap=n_bootstrap)
+    n_bootstrap = spec["options"].get("n_bootstrap", N_BOOTSTRAP) if n_bootstrap is None else n_bootstrap
+    made = report(benchmark.suite, benchmark.results, n_bootstrap=n_bootstrap, n_context=spec["context"])
     texts = {
         _samples_name(spec, name): "".join(samples_lines(task, benchmark.results.get(name, ())))
         for name, task in benchmark.suite.tasks.items()
     }
-    texts[_results_name(spec)] = results_text(made, benchmark.suite, benchmark.results, _about(spec, n_bootstrap))
+    about = _about(spec, n_bootstrap)
+    room = room_of(benchmark.folder)
+    if room.is_short:
+        about["room"] = asdict(room)
+    texts[_results_name(spec)] = results_text(made, benchmark.suite, benchmark.results, about)
     for folder in dict.fromkeys([benchmark.folder.path, output]):
         for name, text in texts.items():
             write_whole(folder / name, text)
@@ -114,5 +122,8 @@ def _about(spec: Spec, n_bootstrap: int) -> dict[str, Any]:
         "system_instruction": None,
         "fewshot_as_multiturn": options["uses_chat_template"],
         "chat_template_sha": model["template"] if options["uses_chat_template"] else None,
-        "proofbench": {"run": spec["id"], "version": spec["program"], "identity": dict(model)},
+        "proofbench": {
+            "run": spec["id"], "version": spec["program"], "identity": dict(model), "asked": spec["asked"],
+            **({"groups": spec["groups"]} if "groups" in spec else {}),
+        },
     }

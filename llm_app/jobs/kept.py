@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from eval.types import Answer, Result
+from llm_app.engine.room import Room
 from llm_app.errors import UserError
-from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.folder import EVENTS, RunFolder, read_event
 
 ASKED = "asked.jsonl"  # a line for each sample of each task; see `asked`
 
@@ -18,9 +19,7 @@ def results_of(folder: RunFolder) -> dict[str, list[Result]]:
     results: dict[str, dict[int, Result]] = {}
     for event in folder.events():
         if event.get("type") == "result":
-            answers = tuple(_read_answer(answer) for answer in event["answers"])
-            scores = {name: read_plain(value) for name, value in event["scores"].items()}
-            result = Result(event["sample"], answers, scores, event["error"])
+            result = result_of(event)
             results.setdefault(event["task"], {}).setdefault(result.sample, result)
     return {task: list(found.values()) for task, found in results.items()}
 
@@ -31,7 +30,35 @@ def event_of(task: str, result: Result) -> dict[str, Any]:
         "type": "result", "task": task, "sample": result.sample, "error": result.error,
         "answers": [plain(answer) for answer in result.answers],
         "scores": {name: plain(value) for name, value in result.scores.items()},
+        **({"cut": result.n_cut} if result.n_cut else {}),
     }
+
+
+def result_of(event: Mapping[str, Any]) -> Result:
+    """What `event_of` wrote."""
+    answers = tuple(_read_answer(answer) for answer in event["answers"])
+    scores = {name: read_plain(value) for name, value in event["scores"].items()}
+    return Result(event["sample"], answers, scores, event["error"], event.get("cut", 0))
+
+
+def unanswered_event(task: str, result: Result) -> dict[str, Any]:
+    """The line that stands for a sample which failed for a passing reason; it is no result, resuming asks it again."""
+    return {"type": "unanswered", "task": task, "sample": result.sample, "reason": result.error}
+
+
+def room_event(room: Room) -> dict[str, Any]:
+    """How much is asked at once from here on, since memory was short."""
+    return {"type": "room", "tokens": room.tokens, "replies": room.replies}
+
+
+def room_of(folder: RunFolder) -> Room:
+    """How much the run asked at once in the end: going on so, it gets the batches that it would have got."""
+    try:
+        lines = (folder.path / EVENTS).read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return Room()
+    found = [event for line in lines if b'"type": "room"' in line[:20] and (event := read_event(line)) is not None]
+    return Room(found[-1]["tokens"], found[-1]["replies"]) if found else Room()
 
 
 def plain(value: Any) -> Any:
@@ -68,12 +95,21 @@ def read_asked(path: Path) -> dict[str, dict[int, dict[str, Any]]]:
     try:
         for line in (path / ASKED).read_text(encoding="utf-8", errors="surrogatepass").split("\n"):
             if line:
-                row = json.loads(line)
-                row["requests"] = _whole(row["requests"])
+                row = asked_row(line)
                 asked.setdefault(row["task"], {})[row["sample"]] = row
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"Run {path.name} has no readable {ASKED}. Run the benchmark again.", param="run") from error
     return asked
+
+
+def asked_row(line: str | bytes) -> dict[str, Any]:
+    """The question in one line of ASKED.
+
+    Raises: ValueError, KeyError, TypeError, IndexError if it is damaged.
+    """
+    row: dict[str, Any] = json.loads(line)
+    row["requests"] = _whole(row["requests"])
+    return row
 
 
 def _whole(requests: list[list[str | None]]) -> list[tuple[str, str]]:

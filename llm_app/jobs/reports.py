@@ -42,24 +42,28 @@ def read_report(name: str, settings: Settings) -> Reported:
         return Reported(run, run.label)
     folder = RunFolder(path)
     spec = folder.spec()
-    model, options = spec["model"], spec["options"]
+    model, options, results = spec["model"], spec["options"], read_results(folder)
     return Reported(
         run,
         label=f"{run.label} ({model['precision']})",
         created=spec["created"],
         model={shown: str(model[key] or "") for shown, key in MODEL.items()},
-        settings=_settings(spec, options),
+        settings=_settings(spec, options, results),
         versions={"proofbench": spec["program"], **spec["packages"]},
-        results=read_results(folder),
+        results=results,
         extracted={task: read_extracted(folder, task) for task in run.tasks},
         command=command_of(spec),
     )
 
 
-def _settings(spec: Spec, options: Mapping[str, Any]) -> dict[str, str]:
+def _settings(spec: Spec, options: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
     """As they are shown; empty for the task's own."""
     settings = {
         "shots": options["n_shots"], "limit": options["limit"], "seed": options["seed"], "context": spec["context"],
     }
     shown = {key: "" if value is None else str(value) for key, value in settings.items()}
-    return shown | {"chat_template": "✓" if options["uses_chat_template"] else ""}
+    shown["chat_template"] = "✓" if options["uses_chat_template"] else ""
+    room = results.get("room")
+    if room is not None:
+        shown["room"] = f"{room['tokens']:,} / {room['replies']:,}"
+    return shown

@@ -1,10 +1,12 @@
 """One ruler for all precisions of a model: the same text and the same task, each measured against fp32."""
 
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from importlib.resources import files
+from typing import IO, Any, Literal
 
 import numpy as np
 import psutil
@@ -66,11 +68,26 @@ class Refused:
     reason: str
 
 
-def measure(host: Host, config: ModelConfig, precisions: Sequence[str], ask: Ask) -> Iterator[Row | Refused]:
-    """One row for each precision, fp32 first, each loaded alone and unloaded before the next.
+@dataclass(frozen=True)
+class Working:
+    """How far one precision is: what is done of one of the things that are measured."""
+
+    precision: str
+    phase: Literal["loading", "reading", "timing", "scoring"]
+    fraction: float
+
+
+def own_text() -> str:
+    """The plain text that comes with the project."""
+    lines = files("eval").joinpath("data/smoke/text.jsonl").read_text(encoding="utf-8").splitlines()
+    return "\n\n".join(json.loads(line)["text"] for line in lines)
+
+
+def measure(host: Host, config: ModelConfig, precisions: Sequence[str], ask: Ask) -> Generator[Working | Row | Refused]:
+    """One row for each precision, fp32 first, each loaded alone and unloaded before the next; meanwhile, how far it is.
 
     fp32 is loaded in any case: it is what the others are compared with. Its log-probabilities wait on disk.
-    Raises: UserError if the text is empty, or the task cannot be asked.
+    Close it to stop. Raises: UserError if the text is empty, or the task cannot be asked.
     """
     others = [precision for precision in precisions if precision != REFERENCE]
     with tempfile.TemporaryFile() as file:
@@ -78,33 +95,36 @@ def measure(host: Host, config: ModelConfig, precisions: Sequence[str], ask: Ask
         for precision in (REFERENCE, *others):
             host.unload()
             try:
-                _load(host, replace(config, precision=precision))
+                yield from _load(host, replace(config, precision=precision))
             except UserError as error:
                 if precision in precisions:
                     yield Refused(precision, error.message)
                 continue
-            row = _row(host, precision, ask, reference)
+            row = yield from _row(host, precision, ask, reference)
             if precision in precisions:
                 yield row
     host.unload()
 
 
-def _load(host: Host, config: ModelConfig) -> None:
+def _load(host: Host, config: ModelConfig) -> Generator[Working]:
     with closing(host.load(config)) as steps:
-        for _ in steps:
-            pass
+        for step in steps:
+            yield Working(config.precision, "loading", step.fraction)
     if host.loaded.precision != config.precision:
         raise UserError(f"This model cannot be loaded in {config.precision}; {host.loaded.precision} came of it.")
 
 
-def _row(host: Host, precision: str, ask: Ask, reference: "_Reference") -> Row:
+def _row(host: Host, precision: str, ask: Ask, reference: "_Reference") -> Generator[Working, None, Row]:
     model = EngineModel(host, adapter=host.adapter)
     ids = model.text_ids([ask.text])[0][: ask.max_tokens]
     if not ids:
         raise UserError("The text is empty.", param="text")
-    n, loglikelihood, kl, agreement = _compare(host, model, ids, reference, is_reference=precision == REFERENCE)
+    n, loglikelihood, kl, agreement = yield from _compare(
+        host, model, ids, reference, is_reference=precision == REFERENCE
+    )
+    yield Working(precision, "timing", 0.0)
     prefill, decode = _speeds(host, ids)
-    metric, score = _score(host, model, ask) if ask.task else (None, None)
+    metric, score = (yield from _score(host, model, ask)) if ask.task else (None, None)
     return Row(
         precision, n, perplexity([loglikelihood], [n], [ask.text])["token_perplexity"], kl, agreement,
         host.loaded.n_bytes, psutil.Process().memory_info().rss, prefill, decode, metric, score,
@@ -136,7 +156,7 @@ class _Reference:
 
 def _compare(
     host: Host, model: EngineModel, ids: Sequence[int], reference: _Reference, *, is_reference: bool
-) -> tuple[int, float, float | None, float | None]:
+) -> Generator[Working, None, tuple[int, float, float | None, float | None]]:
     """(tokens, their summed log-likelihood, mean divergence, agreement); the first stands after the prefix token."""
     n, total, divergence, n_equal = 0, 0.0, 0.0, 0
     has_reference = is_reference or reference.exists
@@ -154,6 +174,7 @@ def _compare(
             theirs = ours if others is None else next(others)
             divergence += kl_divergence(theirs, ours)
             n_equal += int((theirs.argmax(-1) == ours.argmax(-1)).sum())
+            yield Working(host.loaded.precision, "reading", n / len(ids))
     return n, total, divergence / n if has_reference else None, n_equal / n if has_reference else None
 
 
@@ -181,19 +202,22 @@ def _speeds(host: Host, ids: Sequence[int]) -> tuple[float, float]:
     return usage.n_prompt_tokens / usage.seconds_to_first_token, (usage.n_output_tokens - 1) / decode_seconds
 
 
-def _score(host: Host, model: EngineModel, ask: Ask) -> tuple[str, Interval]:
+def _score(host: Host, model: EngineModel, ask: Ask) -> Generator[Working, None, tuple[str, Interval]]:
     assert ask.task is not None
     suite = load_suite([ask.task], TaskOptions(limit=ask.limit), host.settings, model)
     if len(suite.tasks) > 1:
         raise UserError(f"{ask.task} is {len(suite.tasks)} tasks; name one of them.", param="task")
+    (name, task), = suite.tasks.items()
+    results = []
     try:
-        results = {name: list(evaluate(task, model)) for name, task in suite.tasks.items()}
+        for result in evaluate(task, model):
+            results.append(result)
+            yield Working(host.loaded.precision, "scoring", len(results) / len(task.samples))
     except EvaluationError as error:
         raise UserError(str(error), param="task") from error
-    name = next(iter(suite.tasks))
-    made = report(suite, {name: results[name]}, n_bootstrap=1000).data["results"][name]
+    made = report(suite, {name: results}, n_bootstrap=1000).data["results"][name]
     metric = next(key for key in made if "," in key and "_stderr" not in key)
-    return f"{name} {metric.split(',')[0]}", interval_of(metric, made, results[name])
+    return f"{name} {metric.split(',')[0]}", interval_of(metric, made, results)
 
 
 def interval_of(metric: str, made: dict[str, Any], results: Sequence[Result]) -> Interval:

@@ -1,13 +1,6 @@
-"""Benchmark runs on the command line and by themselves: killed, resumed, refused."""
+"""Benchmark runs on the command line and by themselves: cancelled, resumed, refused."""
 
 import json
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,21 +16,7 @@ from llm_app.jobs.benchmark import Benchmark, resume, start
 from llm_app.jobs.files import write_files
 from llm_app.jobs.folder import RunFolder
 from tests import tiny
-
-COMMAND = """
-import argparse, sys
-from llm_app.config import quiet_environment
-quiet_environment()
-from llm_app import benchmark_cli
-from llm_app.errors import UserError
-parser = argparse.ArgumentParser()
-benchmark_cli.add_parser(parser.add_subparsers())
-try:
-    sys.exit(benchmark_cli.run(parser.parse_args(sys.argv[1:])))
-except UserError as error:
-    sys.exit(error.message)
-"""
-TASKS = "arc_easy,arc_challenge"
+from tests.running import benchmark_command
 
 
 @pytest.fixture(scope="module")
@@ -59,75 +38,8 @@ def host(folder: Path, settings_with_data: Settings) -> Iterator[Host]:
     host.unload()
 
 
-def command(settings: Settings, *arguments: str) -> "subprocess.Popen[str]":
-    environ = os.environ | {"PROOFBENCH_HOME": str(settings.home), "PROOFBENCH_DATA": str(settings.data)}
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "benchmark", *arguments], env=environ, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2],
-    )
-
-
 def small(host: Host, settings: Settings, tasks: str = "arc_easy", limit: int = 8) -> Benchmark:
     return start(host, tasks.split(","), TaskOptions(n_shots=0, limit=limit), settings)
-
-
-def contents(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in output.rglob("*.json*")}
-
-
-def n_results(events: Path) -> int:
-    """Whole lines with a result."""
-    data = events.read_bytes() if events.exists() else b""
-    return sum(b'"type": "result"' in line for line in data[: data.rfind(b"\n") + 1].split(b"\n"))
-
-
-def kill_and_resume(settings: Settings, model: Path, limit: int, moments: list[float], tmp_path: Path) -> None:
-    """An undisturbed run; the same one again, killed when these shares of its lines are written; equal files."""
-    arguments = ("--model", str(model), "--precision", "fp32", "--bootstrap", "50")
-    whole = command(
-        settings, *arguments, "--tasks", TASKS, "--limit", str(limit), "--shots", "0", "--output", str(tmp_path / "a")
-    )
-    table, log = whole.communicate(timeout=300)
-    assert whole.returncode == 0, log
-    first = settings.home / "runs" / log.split("run ")[1].split(",")[0]
-    n_lines = n_results(first / "events.jsonl")
-    assert n_lines == 2 * limit
-    again = first.parent / ("b" * 12)
-    again.mkdir()
-    shutil.copy(first / "spec.json", again)
-    events = again / "events.jsonl"
-    n_seen = 0
-    for moment in sorted(moments):
-        part = command(settings, "--resume", again.name, "--bootstrap", "50", "--output", str(tmp_path / "b"))
-        while part.poll() is None and n_results(events) < moment * n_lines:
-            time.sleep(0.0005)
-        part.send_signal(signal.SIGKILL)
-        part.communicate()
-        n_seen = max(n_seen, n_results(events))
-    assert n_seen > 0
-    rest = command(settings, "--resume", again.name, "--bootstrap", "50", "--output", str(tmp_path / "b"))
-    table_again, log = rest.communicate(timeout=300)
-    assert rest.returncode == 0, log
-    assert f"resumed at {n_seen}/{n_lines}" in log
-    assert table_again == table
-    assert contents(tmp_path / "a") == contents(tmp_path / "b") and len(contents(tmp_path / "a")) == 3
-    shutil.rmtree(again)
-
-
-@pytest.mark.timeout(300)
-def test_E1_a_killed_run_is_resumed_to_byte_equal_files(
-    folder: Path, settings_with_data: Settings, tmp_path: Path
-) -> None:
-    kill_and_resume(settings_with_data, folder, 120, [0.3], tmp_path)
-
-
-@pytest.mark.verify
-@pytest.mark.timeout(900)
-def test_E1_ten_random_kills_in_a_row_leave_byte_equal_files(
-    folder: Path, settings_with_data: Settings, tmp_path: Path
-) -> None:
-    rng = random.Random(0)
-    kill_and_resume(settings_with_data, folder, 500, [rng.random() for _ in range(10)], tmp_path)
 
 
 def test_E8_a_cancelled_run_shows_its_score_over_what_was_done_and_says_so(
@@ -241,6 +153,7 @@ def test_the_text_of_a_run_names_no_path_of_the_data(host: Host, settings_with_d
 
 def test_a_resumed_run_refuses_other_options(settings_with_data: Settings, host: Host) -> None:
     benchmark = small(host, settings_with_data)
-    process = command(settings_with_data, "--resume", benchmark.folder.id, "--limit", "3", "--precision", "bf16")
+    arguments = ("--resume", benchmark.folder.id, "--limit", "3", "--precision", "bf16")
+    process = benchmark_command(settings_with_data, *arguments)
     _, log = process.communicate(timeout=60)
     assert "keeps its own options; leave out --limit, --precision" in log
