@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 WORDS = {"config", "errors", "messages", "logs", "options"}
 CORE = WORDS | {"engine", "training", "data", "eval"}
-USES = CORE | {"chat", "classify", "jobs", "learn", "services"}
+USES = CORE | {"chat", "classify", "conversations", "jobs", "learn", "services", "votes"}
 
 # Room -> what it may import of this project, besides itself. A new room gets a line here.
 ARROWS = {
@@ -29,9 +29,11 @@ ARROWS = {
     "training": WORDS | {"data"},
     "chat": CORE,
     "classify": CORE,
+    "conversations": CORE,
     "jobs": CORE,
     "learn": CORE,
     "services": CORE | {"jobs"},
+    "votes": WORDS | {"eval", "jobs"},
     "web": USES,
     "api": USES,
     "terminal": USES,

@@ -40,22 +40,13 @@ def build_form(config: type[Any]) -> Form:
     options = options_of(config)
     for field, info in options:
         if not info.advanced:
-            made[field.name] = as_sent(control(config, field, info))
+            made[field.name] = control(config, field, info)
     if any(info.advanced for _, info in options):
         with gr.Accordion(text.label("more"), open=False, elem_classes="fold"):
             for field, info in options:
                 if info.advanced:
-                    made[field.name] = as_sent(control(config, field, info))
+                    made[field.name] = control(config, field, info)
     return Form(config, tuple(made[field.name] for field, _ in options))
-
-
-def as_sent(component: Any) -> Any:
-    """The component, handing over what the browser sent as it is.
-
-    gradio's own text box turns a dictionary into its text and its number box True into 1; then nobody could refuse it.
-    """
-    component.preprocess = lambda payload: payload
-    return component
 
 
 def control(config: type[Any], field: Field[Any], info: OptionInfo) -> Component:
@@ -109,7 +100,9 @@ def _value(field: Field[Any], info: OptionInfo, raw: object) -> Any:
     if info.choices is not None or isinstance(field.default, str):
         return _text(field, raw)
     if isinstance(field.default, bool):
-        return raw  # the dataclass refuses what is not a bool
+        if not isinstance(raw, bool):
+            raise UserError(f"{field.name} must be on or off.", param=field.name)
+        return raw
     if field.default is None:
         line = _text(field, raw).strip()
         if not _is_number(field, info) or not line:

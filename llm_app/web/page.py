@@ -10,12 +10,14 @@ from starlette.types import Receive, Scope, Send
 
 from llm_app.services import Services
 from llm_app.web import text
+from llm_app.web.benchmark.tab import build_benchmark_tab
 from llm_app.web.chat.tab import build_chat_tab
 from llm_app.web.look.theme import head, theme
 from llm_app.web.model.bar import build_model_bar
+from llm_app.web.visitor import GiveSecret
 
 # A tab is one file and one line here: the name of its label, and what builds it.
-TABS = (("tab_chat", build_chat_tab),)
+TABS = (("tab_chat", build_chat_tab), ("tab_benchmark", build_benchmark_tab))
 
 MAX_SESSIONS = 200  # gradio keeps some 300 KB for each visitor, by default for 10,000 of them
 MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would wait behind slow handlers
@@ -44,7 +46,18 @@ def build_page(services: Services) -> gr.Blocks:
             for name, build in TABS:
                 with gr.Tab(text.label(name), id=name):
                     build(page, services)
+    _hand_over_as_sent(page)
     return page
+
+
+def _hand_over_as_sent(page: gr.Blocks) -> None:
+    """Give handlers what the browser sent as it is, so that they can refuse it.
+
+    gradio's own text box turns a dictionary into its text and its number box True into 1. Uploads stay gradio's: it
+    checks that a file is one of this visitor's.
+    """
+    for function in page.fns.values():
+        function.preprocess = any(isinstance(component, gr.File) for component in function.inputs)
 
 
 def mount_page(api: Starlette, services: Services) -> gr.Blocks:
@@ -57,6 +70,8 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
     # mount_gradio_app has no parameter for these two, and the queue reads the second.
     page.state_session_capacity = MAX_SESSIONS
     page.max_threads = MAX_THREADS
+    if services.settings.is_public:
+        api.add_middleware(GiveSecret)
     page.queue(api_open=False, max_size=MAX_QUEUE, default_concurrency_limit=1)
     api.router.routes.extend(Route(f"{path}{{rest:path}}", _Closed(), include_in_schema=False) for path in CLOSED)
     gr.mount_gradio_app(

@@ -14,7 +14,23 @@ from gradio.i18n import I18nData
 
 from llm_app.config import ModelConfig, SamplingConfig
 from llm_app.options import Text, options_of
-from llm_app.web.words import chat, errors, frame, model
+from llm_app.web.benchmark.config import BenchmarkConfig
+from llm_app.web.words import (
+    benchmark,
+    chat,
+    compare,
+    comparison,
+    errors,
+    frame,
+    keep,
+    metrics,
+    model,
+    own_data,
+    results,
+    runs,
+    tokens,
+    tools,
+)
 from llm_app.web.words.errors import ERRORS_ZH as ERRORS_ZH
 
 
@@ -30,7 +46,11 @@ def merged(*parts: Mapping[str, Text]) -> dict[str, Text]:
 
 
 # A tab brings one file of words and its name here.
-STRINGS = merged(frame.STRINGS, model.STRINGS, chat.STRINGS, errors.STRINGS)
+STRINGS = merged(
+    frame.STRINGS, model.STRINGS, chat.STRINGS, keep.STRINGS, runs.STRINGS, benchmark.STRINGS,
+    results.STRINGS, metrics.STRINGS, comparison.STRINGS, tools.STRINGS, compare.STRINGS, tokens.STRINGS,
+    errors.STRINGS, own_data.STRINGS,
+)
 
 
 def both(name: str, **values: object) -> str:
@@ -79,7 +99,7 @@ def option_help(config: type[Any], field: str) -> I18nData:
 
 def _translations() -> list[dict[str, str]]:
     texts = dict(STRINGS)
-    for config in (SamplingConfig, ModelConfig):
+    for config in (SamplingConfig, ModelConfig, BenchmarkConfig):
         for field, info in options_of(config):
             texts[f"{config.__name__}_{field.name}"] = info.label
             texts[f"{config.__name__}_{field.name}_help"] = info.help

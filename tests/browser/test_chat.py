@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.live import slowed
 from tests.web.site import Site, wait_until_idle
@@ -20,6 +20,16 @@ def say(page: Page, words: str) -> None:
 
 def replies(page: Page) -> list[str]:
     return page.locator("#conversation .bot-row:not(:has(small.note))").all_inner_texts()
+
+
+def messages(page: Page) -> Locator:
+    """The person's messages, without the lines under them."""
+    return page.locator("#conversation .user-row:not(:has(.line))")
+
+
+def unfold(page: Page) -> None:
+    """The advanced options."""
+    page.locator(".panel .fold:not(#preset-edit) > .label-wrap").click()
 
 
 def answered(page: Page, n: int) -> None:
@@ -89,10 +99,11 @@ def test_a_reply_can_be_asked_for_again(open_page: OpenPage) -> None:
     say(page, "hello")
     answered(page, 1)
     seed = page.inner_text("#conversation small.note")
-    page.locator("#conversation .bot-row:has(small.note) button:visible").first.click()
+    page.click("#conversation button[name=again]")
     expect(page.locator("#conversation small.note")).not_to_have_text(seed, timeout=10_000)
     answered(page, 1)
-    assert page.locator("#conversation .user-row").count() == 1
+    assert messages(page).count() == 1
+    expect(page.locator("#conversation .versions")).to_contain_text("2 / 2")
 
 
 def test_an_edited_message_is_answered_and_what_followed_is_dropped(open_page: OpenPage) -> None:
@@ -101,12 +112,12 @@ def test_an_edited_message_is_answered_and_what_followed_is_dropped(open_page: O
     for n, words in enumerate(("one", "two"), start=1):
         say(page, words)
         answered(page, n)
-    page.locator("#conversation .user-row").first.locator("button:visible").nth(1).click()
+    messages(page).first.locator("button:visible").nth(1).click()
     page.fill("#conversation textarea", "three")
-    page.locator("#conversation .user-row").first.locator("button:visible").first.click()
-    expect(page.locator("#conversation .user-row")).to_have_count(1, timeout=10_000)
+    messages(page).first.locator("button:visible").first.click()
+    expect(messages(page)).to_have_count(1, timeout=10_000)
     answered(page, 1)
-    expect(page.locator("#conversation .user-row")).to_contain_text("three")
+    expect(messages(page)).to_contain_text("three")
 
 
 def test_tags_survive_copying_and_editing(open_page: OpenPage) -> None:
@@ -115,14 +126,14 @@ def test_tags_survive_copying_and_editing(open_page: OpenPage) -> None:
     words = "is <b> &lt; ![x](y) `<i>` ok?"
     say(page, words)
     answered(page, 1)
-    expect(page.locator("#conversation .user-row")).to_contain_text("is <b> &lt; !x <i> ok?")
-    buttons = page.locator("#conversation .user-row button:visible")
+    expect(messages(page)).to_contain_text("is <b> &lt; !x <i> ok?")
+    buttons = messages(page).locator("button:visible")
     buttons.first.click()
     assert page.evaluate("navigator.clipboard.readText()") == words
     buttons.nth(1).click()
-    page.locator("#conversation .user-row button:visible").first.click()
+    messages(page).locator("button:visible").first.click()
     answered(page, 1)
-    expect(page.locator("#conversation .user-row")).to_contain_text("is <b> &lt; !x <i> ok?")
+    expect(messages(page)).to_contain_text("is <b> &lt; !x <i> ok?")
 
 
 def test_an_example_starts_the_conversation_in_the_language_of_the_page(open_page: OpenPage) -> None:
@@ -130,27 +141,14 @@ def test_an_example_starts_the_conversation_in_the_language_of_the_page(open_pag
     short(page)
     expect(page.locator(".examples button:visible")).to_have_count(3)
     page.locator(".examples button:visible").first.click()
-    expect(page.locator("#conversation .user-row")).to_contain_text("困惑度")
+    expect(messages(page)).to_contain_text("困惑度")
     expect(page.locator("#conversation small.note")).to_contain_text("种子", timeout=10_000)
     expect(page.locator(".examples button:visible")).to_have_count(0)
 
 
-def test_a_cleared_conversation_can_be_brought_back(open_page: OpenPage) -> None:
-    page = open_page()
-    short(page)
-    say(page, "keep me")
-    answered(page, 1)
-    page.click("#new-chat")
-    expect(page.locator("#conversation .user-row")).to_have_count(0)
-    page.click("#undo-clear")
-    expect(page.locator("#conversation .user-row")).to_contain_text("keep me")
-    say(page, "and more")
-    answered(page, 2)
-
-
 def test_a_wrong_option_is_said_where_it_happens_and_the_message_stays(open_page: OpenPage) -> None:
     page = open_page()
-    page.locator(".fold > .label-wrap").click()
+    unfold(page)
     page.fill("#option-seed textarea, #option-seed input", "abc")
     say(page, "my long message")
     expect(page.locator("#chat-notice")).to_contain_text("seed must be a whole number")
@@ -161,11 +159,11 @@ def test_a_wrong_option_is_said_where_it_happens_and_the_message_stays(open_page
 def test_a_seed_repeats_a_reply(open_page: OpenPage) -> None:
     page = open_page()
     short(page, 16)
-    page.locator(".fold > .label-wrap").click()
+    unfold(page)
     page.fill("#option-seed textarea, #option-seed input", "7")
     for n in (1, 2):
         page.click("#new-chat")
-        expect(page.locator("#conversation .user-row")).to_have_count(0)
+        expect(messages(page)).to_have_count(0)
         say(page, "hello")
         answered(page, 1)
         if n == 1:
@@ -173,7 +171,7 @@ def test_a_seed_repeats_a_reply(open_page: OpenPage) -> None:
     assert replies(page) == first
 
 
-def test_C18_two_tabs_hold_two_conversations_and_a_reload_begins_anew(open_page: OpenPage) -> None:
+def test_C18_two_tabs_hold_two_conversations_and_each_finds_its_own_after_a_reload(open_page: OpenPage) -> None:
     one = open_page()
     two = one.context.new_page()
     two.goto(one.url)
@@ -183,12 +181,13 @@ def test_C18_two_tabs_hold_two_conversations_and_a_reload_begins_anew(open_page:
         say(page, words)
         answered(page, 1)
     assert "only there" not in one.inner_text("#conversation") and "only here" not in two.inner_text("#conversation")
+    shown = replies(one)
     one.reload()
-    one.wait_for_selector("#message textarea")
-    expect(one.locator(".examples button:visible")).to_have_count(3)
+    expect(messages(one)).to_contain_text("only here")
+    assert replies(one) == shown
     short(one)
     say(one, "after")
-    answered(one, 1)
+    answered(one, 2)
 
 
 def test_the_page_waits_for_the_model_and_becomes_usable_by_itself(open_page: OpenPage, site: Site) -> None:
@@ -254,7 +253,7 @@ def test_the_language_follows_the_browser_and_the_switch_and_is_remembered(open_
 
 def test_no_english_is_left_on_the_chinese_page(open_page: OpenPage) -> None:
     page = open_page(language="zh-CN")
-    page.locator(".fold > .label-wrap").click()
+    unfold(page)
     shown = page.inner_text("body")
     names = r"Proofbench|English|SmolLM2|tiny|fp32|bf16|auto|Top-p|Top-k|Min-p|GB|logits|Shift|k|n|Memory"
     assert not re.findall(rf"\b(?!(?:{names})\b)[A-Za-z]{{2,}}\b", shown), shown
@@ -278,15 +277,14 @@ def luminance(page: Page) -> float:
 def test_nothing_jumps_while_a_reply_is_written(open_page: OpenPage, site: Site) -> None:
     page = open_page()
     short(page, 60)
+    names = ("#conversation", "#message", ".options >> nth=0", ".rooms")
     boxes = []
     with unending(site), slowed(site.host, 0.01):
         say(page, "hello")
         for _ in range(12):
-            boxes.append(
-                [page.locator(name).bounding_box() for name in ("#conversation", "#message", ".options", ".rooms")]
-            )
+            boxes.append([page.locator(name).bounding_box() for name in names])
             page.wait_for_timeout(60)
     answered(page, 1)
-    boxes.append([page.locator(name).bounding_box() for name in ("#conversation", "#message", ".options", ".rooms")])
+    boxes.append([page.locator(name).bounding_box() for name in names])
     tops = [[(box["x"], box["y"]) for box in row if box] for row in boxes]
     assert all(row == tops[0] for row in tops)

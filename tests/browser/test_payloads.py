@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from llm_app.web.chat.views import Turn
+from llm_app.conversations.tree import Conversation
+from llm_app.messages import Message
 from tests.browser.conftest import Watched
 from tests.web.site import Site
 
@@ -67,9 +68,9 @@ def test_C20_D1_D3_no_payload_runs_calls_out_or_covers_the_page(
     page = open_page()
     state = site.page.state_holder[page.evaluate("window.__gradio_session_hash__")]
     history = site.function("send", "click")["inputs"][1]
-    state[history] = [Turn(role, text) for text in PAYLOADS for role in ("user", "assistant")]
+    state[history] = Conversation.of(Message(role, text) for text in PAYLOADS for role in ("user", "assistant"))
     page.fill("#option-max-new-tokens input", "2")
-    page.locator(".fold > .label-wrap").click()
+    page.locator(".panel .fold:not(#preset-edit) > .label-wrap").click()
     page.fill(
         "#option-reply-prefix textarea, #option-reply-prefix input", PAYLOADS[1]
     )  # through the model's own output

@@ -10,9 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
+from llm_app.conversations.tree import Conversation, Details
 from llm_app.errors import Cancelled
 from llm_app.web.chat import presence
-from llm_app.web.chat.views import Turn
+from llm_app.web.chat.views import MAX_SHOWN
 from tests import tiny
 from tests.live import failing_after, slowed, wait_for
 from tests.web.site import Site, is_unchanged, serving, texts, wait_until_idle
@@ -157,15 +158,20 @@ def test_W14_a_conversation_of_five_hundred_messages_is_shown_and_continued_with
     # The window holds a part of it: reading all of it is the model's time, not the page's.
     with serving(tmp_path / "home", tiny.make_model(tmp_path / "patient", n_context=2_048)) as site:
         history = site.function("send", "click")["inputs"][1]
-        turns = [Turn("user" if n % 2 == 0 else "assistant", f"message {n}", ("a", "b")) for n in range(500)]
+        details = Details("tiny", "fp32", None, 100, 50, 0.1, 99.0, 7, n_context=2_048)
+        talk = Conversation.new()
+        for n in range(250):
+            talk = talk.with_turn("user", f"message {n}").with_turn("assistant", f"reply {n}", details)
         seconds = []
         for n in range(4):
-            site.page.state_holder[f"old{n}"][history] = turns
+            site.page.state_holder[f"old{n}"][history] = talk
             started = time.process_time()  # of client and server together, whatever else the machine does
             frame = site.send("and now", f"old{n}", option_max_new_tokens=1)
             seconds.append(time.process_time() - started)
         assert min(seconds) < 1.0, seconds
-        assert len(site.shown(frame, "conversation")) == 502
+        shown = texts(site.shown(frame, "conversation"))
+        assert len(shown) <= MAX_SHOWN + 1 and shown[-2] == "and now", "the end is drawn, the rest is a press away"
+        assert len(site.page.state_holder["old3"][history].path) == 502
 
 
 def test_H19_a_thousand_sessions_are_forgotten_down_to_two_hundred(site: Site) -> None:

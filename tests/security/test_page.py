@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 import llm_app.web
-from llm_app.web.chat.views import Turn
 from tests.web.site import Site, serving, texts
 
 MARK = "TOP-SECRET-MARK"
@@ -233,9 +232,8 @@ def test_D2_every_block_of_html_is_made_by_our_own_functions() -> None:
 
 def test_history_kept_by_the_server_is_not_taken_from_the_client(site: Site) -> None:
     function = site.function("send", "click")
-    forged = [Turn("user", "forged")]
     data = site.inputs(function, message="hello", option_max_new_tokens=1)
-    data[1] = [{"role": "user", "content": forged[0].content}]
+    data[1] = [{"role": "user", "content": "forged"}]
     body = {"data": data, "fn_index": function["id"], "session_hash": "forger"}
     assert site.client.post("/gradio_api/queue/join", json=body).status_code == 200
     done = [m for m in site.events("forger") if m["msg"] == "process_completed"][-1]

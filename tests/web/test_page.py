@@ -1,6 +1,7 @@
 """The page's settings and what it does with values that no form of ours would send."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,13 @@ def test_every_sentence_of_the_page_exists_in_both_languages() -> None:
 
 def test_no_sentence_is_left_that_nothing_shows() -> None:
     program = "".join(file.read_text(encoding="utf-8") for file in Path(text.__file__).parent.rglob("*.py"))
-    uses = [name for name in text.STRINGS if program.count(f'"{name}"') + program.count(f"'{name}'") < 2]
-    assert uses == []
+    # Also as the end of a name that is put together: f"kind_{kind}".
+    starts = tuple(re.findall(r'f"(\w+_)\{', program))
+    unused = [
+        name for name in text.STRINGS
+        if program.count(f'"{name}"') + program.count(f"'{name}'") < 2 and not name.startswith(starts)
+    ]  # fmt: skip
+    assert unused == []
 
 
 def test_every_label_on_the_page_is_translated(site: Site) -> None:
@@ -78,6 +84,8 @@ def test_every_label_on_the_page_is_translated(site: Site) -> None:
         for prop in ("label", "info", "placeholder"):
             words = component["props"].get(prop)
             if not words or component["type"] in ("html", "column", "row", "form"):
+                continue
+            if 'class="en"' in words and 'class="zh"' in words:
                 continue
             assert words.startswith("__i18n__"), (component["type"], prop, words)
             key = json.loads(words.removeprefix("__i18n__"))["key"]
@@ -92,7 +100,7 @@ def test_every_option_has_a_control_with_its_own_label(site: Site) -> None:
 
 
 def test_a_tab_is_one_line() -> None:
-    assert [name for name, _ in TABS] == ["tab_chat"]
+    assert [name for name, _ in TABS] == ["tab_chat", "tab_benchmark"]
     assert all(name in text.STRINGS for name, _ in TABS)
 
 

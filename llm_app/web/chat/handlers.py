@@ -1,31 +1,34 @@
-"""What happens when somebody writes, stops, edits or repeats a message."""
+"""What happens when somebody writes, stops, edits, repeats, continues or branches."""
 
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import gradio as gr
+from gradio.components.chatbot import Message as ShownMessage
 
 from llm_app import chat
+from llm_app.config import SamplingConfig
+from llm_app.conversations.shelf import Shelf
+from llm_app.conversations.store import ConversationStore
+from llm_app.conversations.tree import Conversation, Details
+from llm_app.errors import UserError
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.chat import views
-from llm_app.web.chat.markup import as_written
+from llm_app.web.chat import asking, views
+from llm_app.web.chat.asking import Ask, begun, unusual
 from llm_app.web.chat.presence import ReaderWatch, Running
 from llm_app.web.chat.reply import Reply
-from llm_app.web.chat.views import Turn
 from llm_app.web.failures import SentenceError, error_notice, note_error
-from llm_app.web.html import shown
+from llm_app.web.html import sent, shown
 from llm_app.web.options import Form
 from llm_app.web.views import notice as notice_html
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE_CHARACTERS = 200_000
-MAX_TURNS = 1_000
 MAX_LOAD_SECONDS = 300.0  # that a message waits for the model
 
 Update = dict[Any, Any]
@@ -44,101 +47,206 @@ class Parts:
     undo: gr.Button
     notice: gr.HTML
     context: gr.HTML
-    history: gr.State
-    cleared: gr.State
+    history: gr.State  # the Conversation in sight, None before the first
+    first: gr.State  # the number of its messages that are not drawn, at its beginning
+    cleared: gr.State  # the one that was in sight before it, None if it cannot come back
+    shelf: gr.State  # what a public page's visitor keeps in the browser; None on a private page
+    open: gr.HTML  # remembers over a reload which conversation is in sight
+    browser: gr.BrowserState | None  # on a public page, the shelf as the browser has it
 
     def all(self) -> list[Any]:
-        """Every one of them."""
-        return [getattr(self, field.name) for field in fields(self)]
+        """Every one of them that this page has."""
+        return [part for field in fields(self) if (part := getattr(self, field.name)) is not None]
 
 
 class ChatHandlers:
-    """The tab's handlers. They take values and give values back; what is under way is kept by visitor."""
+    """The handlers of the conversation. They take values and give values back; what is under way is kept by visitor."""
 
-    def __init__(self, page: gr.Blocks, services: Services, parts: Parts, form: Form) -> None:
+    def __init__(self, page: gr.Blocks, services: Services, parts: Parts, form: Form, store: ConversationStore) -> None:
+        self.parts = parts
+        self.running = Running()
         self._page = page
         self._host = services.host
-        self._parts = parts
         self._form = form
-        self._running = Running()
+        self._store = store
 
-    def send(self, request: gr.Request, message: object, turns: list[Turn], *form: object) -> Iterator[Update]:
+    def send(
+        self, request: gr.Request, message: object, now: Conversation | None, shelf: Shelf | None, *form: object
+    ) -> Iterator[Update]:
         """Answer a new message. The box is emptied only once the model has taken it."""
         is_taken = False
-        for update in self._answer(request, form, lambda: with_message(turns, message)):
-            if self._parts.history in update and not is_taken:
+        for update in self._answer(request, form, shelf, lambda: asking.new_message(begun(now), message)):
+            if self.parts.history in update and not is_taken:
                 # Once: what is typed while the reply is under way stays.
-                is_taken, update = True, {self._parts.message: "", **update}
+                is_taken, update = True, {self.parts.message: "", **update}
             yield update
 
     def example(self, sentence: str) -> Callable[..., Iterator[Update]]:
         """A handler that sends one of the example messages."""
 
         # Not a partial: gradio looks for the request among the annotations of a plain function.
-        def send_example(request: gr.Request, turns: list[Turn], *form: object) -> Iterator[Update]:
-            yield from self._answer(request, form, lambda: with_message(turns, sentence))
+        def send_example(
+            request: gr.Request, now: Conversation | None, shelf: Shelf | None, *form: object
+        ) -> Iterator[Update]:
+            yield from self._answer(request, form, shelf, lambda: asking.new_message(begun(now), sentence))
 
         return send_example
 
-    def regenerate(self, request: gr.Request, turns: list[Turn], *form: object) -> Iterator[Update]:
-        """Answer the last message again."""
-        yield from self._answer(request, form, lambda: up_to_last_message(turns))
+    def edit(
+        self, request: gr.Request, edited: gr.EditData, first: int, now: Conversation | None, shelf: Shelf | None,
+        *form: object,
+    ) -> Iterator[Update]:
+        """A changed message is answered anew; a changed reply stands as it is. The old ones stay as versions."""
+        index, words = sent(edited, "index"), sent(edited, "value")
+        index = index + first if type(index) is int and index >= 0 else None
+        if index is not None and index < len(begun(now).path) and begun(now).path[index].role == "assistant":
+            yield self.change(request, shelf, lambda: asking.edited_reply(begun(now), index, words))
+        else:
+            yield from self._answer(request, form, shelf, lambda: asking.edited_message(begun(now), index, words))
 
-    def edit(self, request: gr.Request, edited: gr.EditData, turns: list[Turn], *form: object) -> Iterator[Update]:
-        """Put a changed message in its place, drop what came after, and answer it."""
-        yield from self._answer(request, form, lambda: with_edit(turns, edited.index, edited.value))
+    def act(
+        self, request: gr.Request, event: gr.EventData, now: Conversation | None, shelf: Shelf | None, *form: object
+    ) -> Iterator[Update]:
+        """What a button under a message asks for; its value is the id of that message."""
+        name, value, seen = sent(event, "name"), sent(event, "value"), begun(now)
+        if name == "again":
+            yield from self._answer(request, form, shelf, lambda: asking.again(seen, value))
+        elif name == "continue":
+            yield from self._answer(request, form, shelf, lambda: asking.going_on(seen))
+        elif name == "earlier":
+            is_place = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6
+            yield self.shown(seen, min(int(str(value)), views.first_shown(seen)) if is_place else None)
+        elif name == "show":
+            yield self.change(request, shelf, lambda: seen.showing(asking.turn_of(seen, value).id))
+        else:
+            yield self.change(request, shelf, lambda: seen.branch(asking.turn_of(seen, value).id), "branched")
+
+    def go_on_from(
+        self, request: gr.Request, prefix: object, now: Conversation | None, shelf: Shelf | None, *form: object
+    ) -> Iterator[Update]:
+        """Another version of the last reply that begins with this text; the model writes the rest."""
+        yield from self._answer(request, form, shelf, lambda: asking.from_prefix(begun(now), prefix))
 
     def stop(self, request: gr.Request) -> None:
         """End the visitor's reply; what was written stays."""
-        self._running.stop(request.session_hash or "")
+        self.running.stop(request.session_hash or "")
 
-    def clear(self, request: gr.Request, turns: list[Turn]) -> Update:
-        """Start anew; the old conversation can be brought back."""
-        self._running.stop(request.session_hash or "")
-        if not turns:
-            return {self._parts.notice: ""}
-        kept = {self._parts.context: views.context_bar(0, 0), self._parts.cleared: turns, self._parts.undo: shown(True)}
-        return {**self._shown([]), **kept, self._parts.notice: notice_html(text.both("cleared"))}
+    def clear(self, request: gr.Request, now: Conversation | None) -> Update:
+        """Start anew; the conversation before can be brought back, here and from the list."""
+        self.running.drop(request.session_hash or "")
+        if now is None or not now.turns:
+            return {self.parts.notice: ""}
+        kept = {self.parts.cleared: now, self.parts.undo: shown(True)}
+        return {**self.shown(Conversation.new()), **kept, self.parts.notice: notice_html(text.both("cleared"))}
 
-    def bring_back(self, turns: list[Turn]) -> Update:
+    def bring_back(self, request: gr.Request, cleared: Conversation | None, shelf: Shelf | None) -> Update:
         """Undo the last `clear`."""
-        return {**self._shown(turns), **self._nothing_cleared(), self._parts.notice: ""}
+        self.running.drop(request.session_hash or "")
+        try:
+            before = self.kept(shelf).read(cleared.id if cleared else "")  # with the reply that was cut off
+        except UserError:
+            before = begun(cleared)
+        return {**self.shown(before), **self._nothing_cleared(), self.parts.notice: ""}
 
-    def _answer(
-        self, request: gr.Request, form: Sequence[object], make_turns: Callable[[], list[Turn]]
-    ) -> Iterator[Update]:
-        """The frames of one reply. `form` is the system prompt and the sampling options as the browser sent them."""
+    def change(
+        self, request: gr.Request, shelf: Shelf | None, make: Callable[[], Conversation], said: str = ""
+    ) -> Update:
+        """Show another conversation, or this one otherwise, and keep it. A reply under way ends."""
         request_id = secrets.token_hex(4)
         try:
-            turns = make_turns()
-            for _ in self._while_loading():
-                yield {self._parts.notice: notice_html(text.both("waits_for_model"))}
-            reply, n_context, notice = self._begin(turns, form, request_id)
+            self.running.drop(request.session_hash or "")
+            conversation = self.kept(shelf).save(make())
         except Exception as error:
             note_error(error, request_id)
-            yield {self._parts.notice: error_notice(error, request_id)}
-            return
-        visitor = request.session_hash or ""
-        self._running.start(visitor, reply.stream)
-        turns = [*turns, Turn("assistant", reply.content, reply.note)]
+            return {self.parts.notice: error_notice(error, request_id)}
+        words = notice_html(text.both(said)) if said else ""
+        return {**self.shown(conversation), **self.in_browser(shelf), self.parts.notice: words}
+
+    def kept(self, shelf: Shelf | None) -> ConversationStore | Shelf:
+        """Where this visitor's conversations are."""
+        if self.parts.browser is None:
+            return self._store
+        return shelf if shelf is not None else Shelf()
+
+    def in_browser(self, shelf: Shelf | None) -> Update:
+        """What the visitor's browser shall keep; nothing on a private page."""
+        if self.parts.browser is None or shelf is None:
+            return {}
+        return {self.parts.browser: shelf.value(), self.parts.shelf: shelf}
+
+    def shown(self, conversation: Conversation, first: int | None = None) -> Update:
+        """The conversation on the page, at rest; of a long one the end, or what follows the message `first`."""
+        first = views.first_shown(conversation) if first is None else first
+        return {
+            **self._frame(conversation, views.chat_messages(conversation, first), first),
+            self.parts.context: views.context_of(conversation),
+        }
+
+    def _frame(
+        self, conversation: Conversation, messages: list[ShownMessage], first: int, *, is_running: bool = False
+    ) -> Update:
+        parts = self.parts
+        return {
+            parts.first: first,
+            parts.conversation: messages,
+            parts.history: conversation,
+            parts.open: conversation.id if conversation.turns else "",
+            parts.examples: shown(not conversation.turns),
+            parts.send: shown(not is_running),
+            parts.stop: shown(is_running),
+        }
+
+    def _answer(
+        self, request: gr.Request, form: Sequence[object], shelf: Shelf | None, make: Callable[[], Ask]
+    ) -> Iterator[Update]:
+        """The frames of one reply. `form` is the system prompt and the sampling options as the browser sent them."""
+        request_id, visitor = secrets.token_hex(4), request.session_hash or ""
         try:
-            yield {**self._shown(turns, is_running=True), **self._nothing_cleared(), self._parts.notice: notice}
+            ask = make()
+            for _ in self._while_loading():
+                yield {self.parts.notice: notice_html(text.both("waits_for_model"))}
+            ask = replace(ask, conversation=replace(ask.conversation, system_prompt=_system_prompt(form)))
+            reply = self._begin(ask, form, request_id)
+        except Exception as error:
+            note_error(error, request_id)
+            yield {self.parts.notice: error_notice(error, request_id)}
+            return
+        conversation, notice = ask.conversation, views.cut_notice(reply.details)
+        first = views.first_shown(conversation)
+        before = views.chat_messages(conversation, first)
+        self.running.start(visitor, reply.stream, conversation.id)
+        try:
+            self._save(conversation, shelf, request_id)
+            frame = self._frame(conversation, [*before, views.writing_message(reply)], first, is_running=True)
+            yield {**frame, **self._nothing_cleared(), self.parts.notice: notice}
             watch = ReaderWatch(self._page, visitor)
             for is_news in reply.read():
                 if watch.is_gone():
                     log.info("nobody reads the reply of request %s; it is stopped", request_id)
                     return
-                turns = views.with_reply(turns, reply.content, reply.note)
+                is_news = is_news and self.running.is_shown(visitor, reply.stream)
                 # An empty frame too: a handler can be closed only where it yields.
-                yield {self._parts.conversation: views.chat_messages(turns) if is_news else gr.skip()}
+                messages = [*before, views.writing_message(reply)] if is_news else gr.skip()
+                yield {self.parts.conversation: messages}
         finally:
             reply.stream.close()
-            self._running.end(visitor, reply.stream)
-        yield {
-            **self._shown(views.with_reply(turns, reply.content, reply.note)),
-            self._parts.context: views.context_bar(reply.n_tokens, n_context),
-            self._parts.notice: error_notice(reply.failure, request_id) if reply.failure else notice,
-        }
+            conversation = conversation.with_turn("assistant", reply.content, reply.details)
+            conversation, problem = self._save(conversation, shelf, request_id)
+            is_shown = self.running.is_shown(visitor, reply.stream)
+            self.running.end(visitor, reply.stream)
+        if is_shown:
+            failure = error_notice(reply.failure, request_id) if reply.failure else problem or notice
+            yield {**self.shown(conversation), **self.in_browser(shelf), self.parts.notice: failure}
+
+    def _save(
+        self, conversation: Conversation, shelf: Shelf | None, request_id: str
+    ) -> tuple[Conversation, str]:
+        """Keep it; gives it back with what another window added, and what went wrong."""
+        try:
+            return self.kept(shelf).save(conversation), ""
+        except Exception as error:
+            note_error(error, request_id)
+            return conversation, error_notice(error, request_id)
 
     def _while_loading(self) -> Iterator[None]:
         """Items as long as the first model is on its way: a message written meanwhile need not be sent again."""
@@ -147,95 +255,34 @@ class ChatHandlers:
             yield
             time.sleep(0.25)
 
-    def _begin(self, turns: list[Turn], form: Sequence[object], request_id: str) -> tuple[Reply, int, str]:
-        """The reply under way, the size of the context, and what the person should know of it beforehand.
+    def _begin(self, ask: Ask, form: Sequence[object], request_id: str) -> Reply:
+        """The reply under way.
 
         Raises: UserError, before anything of it is decoded.
         """
-        system_prompt, *values = form
-        sampling = self._form.read(values)
-        loaded = self._host.loaded
+        chosen: SamplingConfig = self._form.read(form[1:])
+        sampling = chosen if ask.prefix is None else replace(chosen, reply_prefix=ask.prefix)
+        loaded, adapter = self._host.loaded, self._host.adapter
         prompt = chat.render(
             loaded,
-            views.model_messages(turns, checked_system_prompt(system_prompt)),
+            ask.conversation.messages(),
             reply_prefix=sampling.reply_prefix,
             max_new_tokens=sampling.max_new_tokens,
             trim=True,
         )
-        stream = self._host.stream(prompt.token_ids, sampling, adapter=self._host.adapter)
-        cut = notice_html(text.both("messages_cut", n=prompt.n_dropped), "warning") if prompt.n_dropped else ""
-        return Reply(stream, len(prompt.token_ids), request_id), loaded.n_context, cut
+        stream = self._host.stream(prompt.token_ids, sampling, adapter=adapter)
+        about = Details(
+            model=loaded.entry.name, precision=loaded.precision, adapter=adapter, n_context=loaded.n_context,
+            n_prompt_tokens=len(prompt.token_ids), n_cut=prompt.n_dropped, request=request_id,
+            settings=unusual(chosen),
+        )  # fmt: skip
+        return Reply(stream, about)
 
     def _nothing_cleared(self) -> Update:
-        return {self._parts.cleared: [], self._parts.undo: shown(False)}
-
-    def _shown(self, turns: list[Turn], *, is_running: bool = False) -> Update:
-        parts = self._parts
-        return {
-            parts.conversation: views.chat_messages(turns),
-            parts.history: turns,
-            parts.examples: shown(not turns),
-            parts.send: shown(not is_running),
-            parts.stop: shown(is_running),
-        }
+        return {self.parts.cleared: None, self.parts.undo: shown(False)}
 
 
-def with_message(turns: Sequence[Turn], message: object) -> list[Turn]:
-    """The conversation with a new message of the person.
-
-    Raises: UserError.
-    """
-    return [*turns, Turn("user", checked(message, turns))]
-
-
-def checked(message: object, turns: Sequence[Turn]) -> str:
-    """The message, if it can be sent.
-
-    Raises: UserError.
-    """
-    if not isinstance(message, str):
+def _system_prompt(form: Sequence[object]) -> str:
+    if not form:
         raise SentenceError("wrong_value")
-    if len(message) > MAX_MESSAGE_CHARACTERS:
-        raise SentenceError("long_message", n=len(message), max=MAX_MESSAGE_CHARACTERS)
-    if not message.strip("\0 \t\r\n"):
-        raise SentenceError("empty_message")
-    if any("\ud800" <= character <= "\udfff" for character in message):
-        raise SentenceError("not_unicode")
-    if len(turns) >= MAX_TURNS:
-        raise SentenceError("full_conversation", n=len(turns))
-    return message
-
-
-def checked_system_prompt(prompt: object) -> str:
-    """The system prompt, if it can be used.
-
-    Raises: UserError.
-    """
-    if prompt is None or prompt == "":
-        return ""
-    return checked(prompt, [])
-
-
-def up_to_last_message(turns: Sequence[Turn]) -> list[Turn]:
-    """The conversation up to the person's last message.
-
-    Raises: UserError if there is none.
-    """
-    kept = list(turns)
-    while kept and kept[-1].role != "user":
-        kept.pop()
-    if not kept:
-        raise SentenceError("outdated")
-    return kept
-
-
-def with_edit(turns: Sequence[Turn], index: object, message: object) -> list[Turn]:
-    """The conversation up to one message of the person, that one changed.
-
-    Raises: UserError if there is no such message.
-    """
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(turns):
-        raise SentenceError("outdated")
-    if turns[index].role != "user":
-        raise SentenceError("outdated")
-    return with_message(turns[:index], as_written(message) if isinstance(message, str) else message)
+    return asking.checked_system_prompt(form[0])

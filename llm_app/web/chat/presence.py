@@ -19,30 +19,57 @@ class Running:
     """The one piece of work that each visitor has under way, so that Stop stops the visitor's own and no other."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._work: dict[str, Closable] = {}
+        self._changed = threading.Condition()
+        self._shown: dict[str, Closable] = {}  # by visitor
+        self._writing: dict[int, tuple[Closable, str]] = {}  # every work, and the conversation that it writes
 
-    def start(self, visitor: str, work: Closable) -> None:
+    def start(self, visitor: str, work: Closable, conversation_id: str = "") -> None:
         """Note it. What the same visitor had under way before is stopped."""
-        with self._lock:
-            before = self._work.get(visitor)
-            self._work[visitor] = work
-        if before is not None:
-            before.close()
+        self.drop(visitor)
+        with self._changed:
+            self._shown[visitor] = work
+            self._writing[id(work)] = work, conversation_id
 
     def stop(self, visitor: str) -> bool:
-        """Stop the visitor's work; whether there was any."""
-        with self._lock:
-            work = self._work.get(visitor)
+        """Stop the visitor's work; whether there was any. What it came to is still shown."""
+        with self._changed:
+            work = self._shown.get(visitor)
         if work is not None:
             work.close()
         return work is not None
 
+    def drop(self, visitor: str) -> None:
+        """Stop the visitor's work and show nothing more of it, since the page shows something else now."""
+        with self._changed:
+            work = self._shown.pop(visitor, None)
+        if work is not None:
+            work.close()
+
+    def is_shown(self, visitor: str, work: Closable) -> bool:
+        """Whether the page still shows this work."""
+        with self._changed:
+            return self._shown.get(visitor) is work
+
     def end(self, visitor: str, work: Closable) -> None:
-        """It is over."""
-        with self._lock:
-            if self._work.get(visitor) is work:
-                del self._work[visitor]
+        """It is over, and what it came to is kept."""
+        with self._changed:
+            if self._shown.get(visitor) is work:
+                del self._shown[visitor]
+            self._writing.pop(id(work), None)
+            self._changed.notify_all()
+
+    def settle(self, conversation_id: str, seconds: float) -> None:
+        """Stop what still writes this conversation, such as for a page that was reloaded, and wait until it is kept."""
+
+        def writers() -> list[Closable]:
+            return [work for work, written in self._writing.values() if written == conversation_id]
+
+        with self._changed:
+            works = writers()
+        for work in works:
+            work.close()
+        with self._changed:
+            self._changed.wait_for(lambda: not writers(), seconds)
 
 
 class ReaderWatch:

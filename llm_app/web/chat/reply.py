@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
+from llm_app.conversations.tree import Details
 from llm_app.engine.request import Stream
 from llm_app.messages import Delta, Usage
-from llm_app.web.chat import views
 from llm_app.web.failures import note_error
 
 FRAME_SECONDS = 0.08  # pieces that come faster are shown together
@@ -13,65 +14,69 @@ SILENCE_SECONDS = 0.25  # a handler can be closed only where it yields
 
 
 class Reply:
-    """A reply as it grows."""
+    """A reply as it grows. `about` says what is known of it before its first token."""
 
-    def __init__(self, stream: Stream, n_prompt_tokens: int, request_id: str) -> None:
+    def __init__(self, stream: Stream, about: Details) -> None:
         self.content = ""
-        self.note = views.live_note(0)
+        self.n_output_tokens = 0
         self.failure: Exception | None = None
         self.stream = stream
-        self._n_prompt_tokens = n_prompt_tokens
-        self._n_output_tokens = 0
-        self._request_id = request_id
+        self._about = replace(about, seed=stream.seed, ending="cancelled")
+        self._usage: Usage | None = None
         self._started_at = time.monotonic()
         self._first_at: float | None = None
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of the prompt and of the reply so far."""
-        return self._n_prompt_tokens + self._n_output_tokens
-
-    def read(self) -> Iterator[bool]:
-        """Take in what comes; yields at least four times a second, True when there is something new to show."""
-        usage, reason = None, "cancelled"
+    def read(self, silence_seconds: float = SILENCE_SECONDS) -> Iterator[bool]:
+        """Take in what comes, True when there is something new to show; an item comes after so much silence, too."""
         try:
-            for deltas in frames(self.stream):
+            for deltas in frames(self.stream, silence_seconds):
                 for delta in deltas:
                     self._add(delta)
-                    if delta.usage is not None:
-                        usage, reason = delta.usage, delta.finish_reason or "stop"
                 yield bool(deltas)
         except Exception as error:
-            note_error(error, self._request_id)
+            note_error(error, self._about.request)
             self.failure = error
-            self.note = views.failed_note(self._request_id)
-            return
-        self.note = views.final_note(usage or self._usage(), reason)
+            self._about = replace(self._about, ending="failed")
+
+    @property
+    def details(self) -> Details:
+        """How it came about, and what it cost up to now."""
+        usage = self._usage or self._counted()
+        return replace(
+            self._about,
+            n_output_tokens=usage.n_output_tokens,
+            seconds_to_first_token=usage.seconds_to_first_token,
+            tokens_per_second=usage.tokens_per_second,
+        )
 
     def _add(self, delta: Delta) -> None:
         if delta.token_ids and self._first_at is None:
             self._first_at = time.monotonic()
         self.content += delta.text
-        self._n_output_tokens += len(delta.token_ids)
-        self.note = views.live_note(self._n_output_tokens)
+        self.n_output_tokens += len(delta.token_ids)
+        if delta.usage is not None:
+            self._usage = delta.usage
+            self._about = replace(self._about, ending=delta.finish_reason or "stop")
 
-    def _usage(self) -> Usage:
+    def _counted(self) -> Usage:
         # A stopped reply gets no account from the engine.
         now = time.monotonic()
         to_first = (self._first_at or now) - self._started_at
-        return Usage(self._n_prompt_tokens, self._n_output_tokens, to_first, now - self._started_at, self.stream.seed)
+        n_prompt = self._about.n_prompt_tokens
+        return Usage(n_prompt, self.n_output_tokens, to_first, now - self._started_at, self.stream.seed)
 
 
-def frames(stream: Stream) -> Iterator[list[Delta]]:
+def frames(stream: Stream, silence_seconds: float = SILENCE_SECONDS) -> Iterator[list[Delta]]:
     """The pieces of a reply, gathered into at most about twelve frames a second; an empty one when nothing comes."""
     shown_at = 0.0
     while True:
         deltas: list[Delta] = []
         try:
-            wait = SILENCE_SECONDS
-            while wait > 0 and (delta := stream.get(wait)) is not None:
+            wait = silence_seconds
+            while (delta := stream.get(wait)) is not None:
                 deltas.append(delta)
-                wait = shown_at + FRAME_SECONDS - time.monotonic()
+                # Also what is there already: a slow reader must not fall behind.
+                wait = max(0.0, shown_at + FRAME_SECONDS - time.monotonic())
         except StopIteration:
             yield deltas
             return

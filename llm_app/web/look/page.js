@@ -62,3 +62,19 @@ if (write) {
   navigator.clipboard.writeText = (text) =>
     write(isMessage ? text.replace(/&lt;/g, "<").replace(/&#33;\[/g, "![").replace(/&amp;(?=(?:amp;)*(?:lt;|#33;))/g, "&") : text);
 }
+
+// What gradio says to screen readers in English only.
+const SAID = { "chatbot conversation": "对话记录" };
+const translate = () => {
+  const isChinese = document.documentElement.lang.startsWith("zh");
+  for (const [english, chinese] of Object.entries(SAID)) {
+    const [from, to] = isChinese ? [english, chinese] : [chinese, english];
+    document.querySelectorAll(`[aria-label="${from}"]`).forEach((element) => element.setAttribute("aria-label", to));
+  }
+};
+let isDue = false;
+const translateSoon = () => {
+  if (!isDue) { isDue = true; setTimeout(() => { isDue = false; translate(); }, 300); }
+};
+new MutationObserver(translateSoon).observe(document.body, { childList: true, subtree: true });
+new MutationObserver(translateSoon).observe(document.documentElement, { attributeFilter: ["lang"] });

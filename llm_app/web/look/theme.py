@@ -6,8 +6,11 @@ import gradio as gr
 
 HERE = Path(__file__).parent
 # A tab brings a style sheet, and a script where it needs one, and their names here.
-STYLES = ("frame.css", "model.css", "chat.css")
-SCRIPTS = ("page.js",)
+STYLES = (
+    "frame.css", "model.css", "chat.css", "runs.css", "benchmark.css", "results.css",
+    "compare.css", "tokens.css", "own_data.css",
+)
+SCRIPTS = ("page.js", "results.js", "tokens.js")
 
 # System fonts only, so that nothing is fetched; the CJK fonts of each system stand after its Latin ones.
 SANS = (

@@ -1,254 +1,133 @@
 """The strip above all tabs: which model answers, in which numbers, in how much memory."""
 
-import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from llm_app.config import PRECISIONS, ModelConfig
-from llm_app.engine import catalog, fit
-from llm_app.engine.loading import LoadedModel
-from llm_app.errors import Cancelled, ModelLoading, UserError
+from llm_app.engine import fit
+from llm_app.options import options_of
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.failures import SentenceError, error_html, error_notice, note_error, request_html
-from llm_app.web.html import html, shown
+from llm_app.web.html import html
 from llm_app.web.model import views
-from llm_app.web.model.loader import Loader
-from llm_app.web.views import notice
-
-NO_ADAPTER = ""
-WATCH_SECONDS, IDLE_SECONDS = 1.0, 5.0
-
-Update = dict[Any, Any]
+from llm_app.web.model.handlers import IDLE_SECONDS, NO_ADAPTER, Strip, StripHandlers
+from llm_app.web.options import Form, control
 
 
 @dataclass(frozen=True)
-class Strip:
-    """The parts that change."""
+class _Choices:
+    """The controls of ModelConfig, in the order of its fields."""
 
-    memory: gr.HTML
-    status: gr.HTML
-    fit: gr.HTML
-    timer: gr.Timer
-    load: gr.Button
-    cancel: gr.Button
-    unload: gr.Button
+    model: gr.Dropdown
+    adapter: gr.Dropdown
+    precision: gr.Dropdown
+    device: gr.Dropdown
+    context_length: Component
+
+    def all(self) -> tuple[Component, ...]:
+        """Every one of them."""
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def build_model_bar(page: gr.Blocks, services: Services) -> None:
     """The strip and its handlers. A public page shows the model and offers no choice."""
-    is_public = services.settings.is_public
+    is_private = not services.settings.is_public
     with gr.Row(elem_classes="strip", equal_height=False):
         html('<h1 class="brand">Proofbench</h1>', elem_classes="brand-box")
-        model, adapter, precision = _choices(services)
-        load = gr.Button(text.label("load"), size="sm", visible=not is_public, scale=0, min_width=0, elem_id="load")
-        cancel = gr.Button(
-            text.label("cancel"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="cancel-load"
-        )
-        unload = gr.Button(text.label("unload"), size="sm", visible="hidden", scale=0, min_width=0, elem_id="unload")
+        model, adapter, precision = _choices(is_private)
+        load = _button("load", "load", visible=is_private)
+        cancel = _button("cancel", "cancel-load")
+        unload = _button("unload", "unload")
         memory = html("", elem_id="memory")
         html(views.SWITCHES, elem_classes="switches-box")
     with gr.Row(elem_classes="status", equal_height=False):
-        status, fit_line = html("", elem_id="model-status"), html("", elem_id="fit")
-    strip = Strip(memory, status, fit_line, gr.Timer(WATCH_SECONDS), load, cancel, unload)
-    handlers = StripHandlers(services, strip)
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    outputs = [strip.memory, strip.status, strip.fit, strip.timer, strip.load, strip.cancel, strip.unload]
-    page.load(handlers.look, None, outputs, **quick)
-    strip.timer.tick(handlers.look, None, outputs, **quick)
-    if not is_public:
-        load.click(handlers.load, [model, adapter, precision], outputs, **quick)
-        cancel.click(handlers.cancel, None, outputs, **quick)
-        unload.click(handlers.unload, None, outputs, **quick)
-        adapter.input(handlers.switch_adapter, [adapter], outputs, **quick)
-        gr.on([model.change, precision.change], handlers.estimate, [model, precision], [strip.fit, strip.load], **quick)
-        page.load(handlers.choices, None, [model, adapter, precision], **quick)
+        status = html("", elem_id="model-status")
+        fit_line = html("", elem_id="fit")
+        download = _button("download", "download", variant="primary")
+        not_now = _button("not_now", "not-now")
+        with gr.Accordion(
+            text.label("model_more"), open=False, elem_classes="strip-more", elem_id="model-more"
+        ) as more:
+            with gr.Row(elem_classes="strip-fold", equal_height=False):
+                device, context_length = _folded_choices(is_private)
+            template = html(views.template_card(None, is_loaded=False), elem_id="template")
+            show_prompt = gr.Button(text.label("show_prompt"), size="sm", elem_id="show-prompt")
+            prompt = html("", elem_id="prompt")
+            adapters = html("", elem_id="adapters", visible=is_private)
+    choices = _Choices(model, adapter, precision, device, context_length)
+    strip = Strip(
+        memory, status, fit_line, gr.Timer(IDLE_SECONDS), gr.State(""),
+        model, adapter, precision, load, cancel, unload, download, not_now,
+        template, prompt, adapters,
+    )  # fmt: skip
+    handlers = StripHandlers(services, strip, Form(ModelConfig, choices.all()))
+    _connect(page, handlers, strip)
+    more.expand(handlers.details, None, [strip.template, strip.prompt, strip.adapters], **QUICK)
+    show_prompt.click(handlers.show_prompt, None, [strip.prompt], **QUICK)
+    if is_private:
+        _connect_choices(page, handlers, strip, choices)
 
 
-def _choices(services: Services) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
-    visible = not services.settings.is_public
-    model = gr.Dropdown(
-        label=text.label("model"), allow_custom_value=True, visible=visible, scale=2, min_width=0, elem_id="model"
-    )
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def _connect(page: gr.Blocks, handlers: StripHandlers, strip: Strip) -> None:
+    """What every page has: how things stand."""
+    page.load(handlers.look, [strip.seen], strip.watched(), **QUICK)
+    strip.timer.tick(handlers.look, [strip.seen], strip.watched(), **QUICK)
+
+
+def _connect_choices(page: gr.Blocks, handlers: StripHandlers, strip: Strip, choices: _Choices) -> None:
+    """What a private page has besides: its owner's choice."""
+    form, outputs = [*choices.all()], strip.watched()
+    page.load(handlers.choices, None, [strip.fit, *form], **QUICK)
+    strip.load.click(handlers.load, form, outputs, **QUICK)
+    strip.cancel.click(handlers.cancel, None, outputs, **QUICK)
+    strip.not_now.click(handlers.cancel, None, outputs, **QUICK)
+    strip.download.click(handlers.fetch, None, outputs, **QUICK)
+    strip.unload.click(handlers.unload, None, outputs, **QUICK)
+    choices.adapter.input(handlers.switch_adapter, [choices.adapter], outputs, **QUICK)
+    changes = [choices.model.input, choices.precision.input, choices.device.input, choices.context_length.change]
+    gr.on(changes, handlers.estimate, form, [strip.fit, strip.load, strip.precision], **QUICK)
+
+
+def _choices(is_private: bool) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
+    shared: dict[str, Any] = {"visible": is_private, "interactive": True, "min_width": 0}
+    model = gr.Dropdown(**_words("model"), allow_custom_value=True, scale=2, elem_id="model", **shared)
     adapter = gr.Dropdown(
-        label=text.label("adapter"), allow_custom_value=True, value=NO_ADAPTER, choices=[("—", NO_ADAPTER)],
-        visible=visible, scale=1, min_width=0, elem_id="adapter",
+        [(text.label("adapter_absent"), NO_ADAPTER)], value=NO_ADAPTER, **_words("adapter"), allow_custom_value=True,
+        scale=1, elem_id="adapter", **shared,
     )  # fmt: skip
     precision = gr.Dropdown(
-        list(PRECISIONS), value="auto", label=text.label("precision"), visible=visible, scale=0, min_width=0,
-        filterable=False, elem_id="precision",
+        views.choices(views.PRECISION_NAMES, PRECISIONS), value="auto", **_words("precision"), filterable=False,
+        scale=0, elem_id="precision", **shared,
     )  # fmt: skip
     return model, adapter, precision
 
 
-class StripHandlers:
-    """What the strip does. Loading runs behind it; the timer shows how far it is."""
-
-    def __init__(self, services: Services, strip: Strip) -> None:
-        self._settings = services.settings
-        self._host = services.host
-        self._strip = strip
-        self._loader = Loader(services.host)
-
-    def choices(self) -> list[Any]:
-        """Models and adapters of this machine, and what is loaded now."""
-        status = self._host.status()
-        models = [(entry.title, entry.name) for entry in catalog.list_models(self._settings)]
-        adapters = [(entry.name, entry.name) for entry in catalog.list_adapters(self._settings)]
-        known = {name for _, name in models}
-        chosen = status.model or next(iter(name for _, name in models), catalog.EMBEDDED)
-        if chosen not in known:
-            models.append((chosen, chosen))
-        return [
-            gr.update(choices=models, value=chosen),
-            gr.update(choices=[("—", NO_ADAPTER), *adapters], value=status.adapter or NO_ADAPTER),
-            gr.update(value=self._precision()),
-        ]
-
-    def look(self) -> Update:
-        """The strip as things stand."""
-        status, strip = self._host.status(), self._strip
-        is_loading = status.phase is not None or self._loader.is_loading
-        is_private = not self._settings.is_public
-        try:
-            loaded = self._host.loaded
-        except UserError:
-            loaded = None
-        return {
-            strip.memory: _memory(loaded),
-            strip.status: self._status(loaded),
-            strip.timer: gr.Timer(WATCH_SECONDS if is_loading or loaded is None else IDLE_SECONDS),
-            strip.load: shown(is_private and not is_loading),
-            strip.cancel: shown(is_private and self._loader.is_loading),
-            strip.unload: shown(is_private and loaded is not None and not is_loading),
-        }
-
-    def estimate(self, model: object, precision: object) -> Update:
-        """Will it fit? Said before anything is read."""
-        strip = self._strip
-        try:
-            config = _config(model, NO_ADAPTER, precision)
-            if self._is_loaded(config):
-                return {strip.fit: "", strip.load: gr.update(variant="secondary")}
-            estimate = fit.estimate(catalog.find_model(config.model, self._settings), config)
-        except Exception as error:
-            return {strip.fit: self._failed(error)}
-        sentence = notice(text.pair(fit.sentence(estimate)), "info" if estimate.fits else "warning")
-        return {strip.fit: sentence, strip.load: gr.update(variant="primary")}
-
-    def load(self, model: object, adapter: object, precision: object) -> Update:
-        """Start to load what was chosen."""
-        request_id = secrets.token_hex(4)
-        try:
-            self._refuse_in_public()
-            self._loader.start(_config(model, adapter, precision), request_id)
-        except Exception as error:
-            return {**self.look(), self._strip.fit: self._failed(error, request_id)}
-        return {**self.look(), self._strip.fit: "", self._strip.load: gr.update(visible="hidden", variant="secondary")}
-
-    def cancel(self) -> Update:
-        """Stop loading."""
-        self._loader.cancel()
-        return self.look()
-
-    def unload(self) -> Update:
-        """Give the model's memory back."""
-        try:
-            self._refuse_in_public()
-            self._host.unload()
-        except Exception as error:
-            return {**self.look(), self._strip.fit: self._failed(error)}
-        return {**self.look(), self._strip.fit: notice(text.both("unloaded"))}
-
-    def switch_adapter(self, adapter: object) -> Update:
-        """Put the adapter into the loaded base, or take it out; the base is not loaded again."""
-        try:
-            self._refuse_in_public()
-            said = self._switch(_string(adapter))
-        except ModelLoading:
-            return {self._strip.fit: ""}  # it is attached together with the model
-        except Exception as error:
-            return {**self.look(), self._strip.fit: self._failed(error)}
-        return {**self.look(), self._strip.fit: said}
-
-    def _switch(self, adapter: str) -> str:
-        before = self._host.loaded and self._host.adapter
-        if adapter == (before or NO_ADAPTER):
-            return ""
-        report = self._host.attach(adapter) if adapter else None
-        if before:
-            self._host.detach(before)
-        if report is None:
-            return notice(text.both("adapter_off"))
-        name = "adapter_on" if report.has_effect else "adapter_no_effect"
-        return notice(text.both(name, adapter=adapter), "info" if report.has_effect else "warning")
-
-    def _precision(self) -> str:
-        try:
-            return self._host.loaded.config.precision
-        except UserError:
-            return "auto"
-
-    def _is_loaded(self, config: ModelConfig) -> bool:
-        try:
-            loaded = self._host.loaded
-        except UserError:
-            return False
-        return loaded.entry.name == config.model and config.precision in (loaded.precision, loaded.config.precision)
-
-    def _refuse_in_public(self) -> None:
-        if self._settings.is_public:
-            raise SentenceError("public_mode")
-
-    def _status(self, loaded: LoadedModel | None) -> str:
-        status, loader = self._host.status(), self._loader
-        if status.phase is not None or loader.is_loading:
-            return views.progress(loader.model if loader.is_loading else "", status.phase, status.fraction)
-        if status.state == "stopping":
-            return notice(text.both("stopping"), "warning")
-        lines = []
-        if loader.failure is not None:
-            kind = "info" if isinstance(loader.failure, Cancelled) else "error"
-            lines.append(notice(_failure_html(loader), kind))
-        elif status.reason and loaded is None:
-            lines.append(notice(text.pair((status.reason, status.reason)), "error"))
-        if loaded is not None:
-            lines.append(
-                notice(views.model_facts(loaded.entry.title, loaded.precision, status.adapter, loaded.n_context))
-            )
-            if loaded.template is None:
-                lines.append(notice(text.both("no_template"), "warning"))
-            lines += [notice(text.pair((note, note)), "warning") for note in loaded.notes]
-        elif not lines:
-            lines.append(notice(text.both("nothing_loaded"), "warning"))
-        return "".join(lines)
-
-    def _failed(self, error: Exception, request_id: str | None = None) -> str:
-        request_id = request_id or secrets.token_hex(4)
-        note_error(error, request_id)
-        return error_notice(error, request_id)
+def _folded_choices(is_private: bool) -> tuple[gr.Dropdown, Component]:
+    device = gr.Dropdown(
+        views.choices(views.DEVICE_NAMES, fit.devices()), value="auto", **_words("device"), filterable=False,
+        visible=is_private, interactive=True, min_width=0, elem_id="device",
+    )  # fmt: skip
+    field, info = next((field, info) for field, info in options_of(ModelConfig) if field.name == "context_length")
+    context_length = control(ModelConfig, field, info)
+    context_length.elem_id, context_length.visible = "context-length", is_private
+    return device, context_length
 
 
-def _memory(loaded: LoadedModel | None) -> str:
-    if loaded is None:
-        return ""
-    return views.memory_meter(loaded.n_bytes, loaded.n_bytes + fit.free_bytes(loaded.device))
+def _words(name: str) -> dict[str, Any]:
+    """Label and help of an option."""
+    return {
+        "label": text.option_label(ModelConfig, name), "info": text.option_help(ModelConfig, name),
+        "elem_classes": "option",
+    }  # fmt: skip
 
 
-def _failure_html(loader: Loader) -> str:
-    assert loader.failure is not None
-    if isinstance(loader.failure, Cancelled):
-        return text.both("load_cancelled")
-    return f"{text.both('load_failed')} {error_html(loader.failure)} {request_html(loader.request_id)}"
-
-
-def _config(model: object, adapter: object, precision: object) -> ModelConfig:
-    return ModelConfig(model=_string(model).strip(), adapter=_string(adapter) or None, precision=_string(precision))
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise SentenceError("wrong_value")
-    return value
+def _button(name: str, elem_id: str, *, visible: bool | str = "hidden", variant: str = "secondary") -> gr.Button:
+    return gr.Button(
+        text.label(name), size="sm", visible=visible, variant=variant, scale=0, min_width=0, elem_id=elem_id
+    )

@@ -37,5 +37,8 @@ ERRORS_ZH: dict[str, str] = {
     "run_not_found": "没有这次运行",
     "run_is_running": "这次运行正在进行，请等它结束或先停止它",
     "rate_limited": "已达到上限，请稍后再试或先删除旧的运行",
+    "conversation_refused": "无法读取或保存这份对话",
+    "conversation_not_found": "没有这个对话",
+    "preset_refused": "无法读取或保存这个预设",
     "insufficient_storage": "空间不足，请先腾出一些空间",
 }

@@ -1,0 +1,272 @@
+"""Did it help? Choosing what is compared, the verdict, and the samples that were fixed or broken."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.store import Run, RunStore
+from llm_app.services import Services
+from llm_app.web import text
+from llm_app.web.benchmark import comparison_view, samples_view
+from llm_app.web.benchmark.results_cache import Compared, Shelf
+from llm_app.web.benchmark.samples_controls import PAGE, Browser, Update, build_browser, cut, paged, wanted
+from llm_app.web.benchmark.table import when
+from llm_app.web.failures import SentenceError, error_notice, note_error
+from llm_app.web.html import html, shown
+from llm_app.web.views import notice
+from llm_app.web.visitor import runs_of
+
+N_OFFERED = 200  # newest runs that a run can be compared with
+MAX_CANDIDATES = 6
+SEPARATOR = " ⇢ "  # between candidate and task, where several runs are compared
+# What the list can show <- the kinds that `eval.compare` tells apart.
+KINDS = {
+    "all": "result_show_all", "fixed": "kind_fixed", "broken": "kind_broken", "changed": "kind_changed",
+    "unchanged": "kind_unchanged",
+}  # fmt: skip
+SHOWN_BY = {
+    "fixed": ("fixed", "better"), "broken": ("broken", "worse"),
+    "changed": ("fixed", "broken", "better", "worse", "changed"), "unchanged": ("both right", "both wrong", "equal"),
+}  # fmt: skip
+COUNTED = ("fixed", "broken", "unchanged")
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is compared, and where it is shown."""
+
+    baseline: gr.Dropdown
+    candidates: gr.Dropdown
+    compare: gr.Button
+    verdict: gr.HTML
+    samples: gr.Column
+
+
+def build_comparison(services: Services, shelf: Shelf, selected: gr.State, compared: gr.State) -> None:
+    """The part and its handlers. `compared` gets the ids of what was compared, baseline first."""
+    with gr.Row(elem_classes="compare-controls", equal_height=False):
+        baseline = gr.Dropdown(
+            [], label=text.label("col_baseline"), info=None, min_width=0, scale=3, elem_id="compare-baseline"
+        )  # fmt: skip
+        candidates = gr.Dropdown(
+            [], label=text.label("result_compared_with_it"), multiselect=True, max_choices=MAX_CANDIDATES, min_width=0,
+            scale=3, elem_id="compare-candidates",
+        )  # fmt: skip
+        compare = gr.Button(
+            text.label("result_compare_runs"), variant="primary", scale=0, min_width=0, elem_id="compare-runs"
+        )  # fmt: skip
+        partner = gr.Button(text.label("result_base_or_adapter"), scale=0, min_width=0, elem_id="compare-partner")
+    verdict = html("", elem_id="verdict")
+    with gr.Column(visible="hidden", elem_id="changes", min_width=0) as samples:
+        browser = build_browser("changes", KINDS)
+    choice = Choice(baseline, candidates, compare, verdict, samples)
+    handlers = ComparisonHandlers(services, shelf, choice, browser, compared)
+
+    everything = [baseline, candidates, compare, verdict, samples, compared, *browser.all()]
+    selected.change(handlers.choose, [selected], everything, **QUICK)
+    slow: dict[str, Any] = {
+        "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "results", "concurrency_limit": 4
+    }  # fmt: skip
+    compare.click(handlers.compare, [baseline, candidates], everything, **slow)
+    partner.click(handlers.compare_partner, [selected], everything, **slow)
+    asked, outputs = [compared, *browser.asked()], browser.all()
+    gr.on(
+        [browser.task.input, browser.kind.input, browser.search.submit, browser.search.blur],
+        handlers.begin, asked, outputs, **QUICK,
+    )  # fmt: skip
+    browser.spaces.input(handlers.stay, asked, outputs, **QUICK)
+    browser.back.click(handlers.back, asked, outputs, **QUICK)
+    browser.on.click(handlers.on, asked, outputs, **QUICK)
+
+
+class ComparisonHandlers:
+    """What the part does. Runs are named by ids of the visitor's own store; no others can be reached."""
+
+    def __init__(
+        self, services: Services, shelf: Shelf, choice: Choice, browser: Browser, compared: gr.State
+    ) -> None:
+        self._services, self._shelf = services, shelf
+        self._choice, self._browser, self._compared = choice, browser, compared
+
+    def choose(self, request: gr.Request, selected: object) -> Update:
+        """Another run is shown: offer what it can be compared with."""
+        c = self._choice
+        nothing: Update = {c.verdict: "", c.samples: shown(False), self._compared: ()}
+        if not selected:
+            return nothing
+        try:
+            runs = offered(runs_of(request, self._services))
+            run = next((run for run in runs if run.id == selected), None)
+        except Exception as error:
+            return nothing | {c.verdict: self._failed(error)}
+        if run is None:
+            return nothing
+        choices = [(_title(other), other.id) for other in runs if set(other.tasks) & set(run.tasks)]
+        other = partner_of(run, runs)
+        hint = "result_compare_hint" if len(choices) > 1 else "result_compare_needs_two"
+        return nothing | {
+            c.baseline: gr.update(choices=choices, value=other.id if other and not other.adapter else None),
+            c.candidates: gr.update(choices=choices, value=[run.id]),
+            c.compare: gr.update(interactive=len(choices) > 1),
+            c.verdict: notice(text.both(hint)),
+        }
+
+    def compare(self, request: gr.Request, baseline: object, candidates: object) -> Iterator[Update]:
+        """Put the chosen runs side by side."""
+        try:
+            runs = _checked(baseline, candidates)
+        except Exception as error:
+            yield {self._choice.verdict: self._failed(error)}
+            return
+        yield from self._compare(request, runs)
+
+    def compare_partner(self, request: gr.Request, selected: object) -> Iterator[Update]:
+        """Base against adapter, whichever of them is shown."""
+        try:
+            runs = offered(runs_of(request, self._services))
+            run = next((run for run in runs if run.id == selected), None)
+            other = partner_of(run, runs) if run else None
+            if run is None or other is None:
+                raise SentenceError("result_no_partner")
+        except Exception as error:
+            yield {self._choice.verdict: self._failed(error)}
+            return
+        pair = (run.id, other.id) if other.adapter else (other.id, run.id)
+        chosen = {self._choice.baseline: pair[0], self._choice.candidates: [pair[1]]}
+        yield from ({**chosen, **update} for update in self._compare(request, pair))
+
+    def begin(self, request: gr.Request, compared: object, *values: object) -> Update:
+        """Other samples: from their beginning."""
+        return self._samples(request, compared, [*values[:4], 0])
+
+    def stay(self, request: gr.Request, compared: object, *values: object) -> Update:
+        """The same samples, shown otherwise."""
+        return self._samples(request, compared, values)
+
+    def back(self, request: gr.Request, compared: object, *values: object) -> Update:
+        """The page before."""
+        return self._samples(request, compared, values, step=-PAGE)
+
+    def on(self, request: gr.Request, compared: object, *values: object) -> Update:
+        """The next page."""
+        return self._samples(request, compared, values, step=PAGE)
+
+    def _compare(self, request: gr.Request, runs: Sequence[str]) -> Iterator[Update]:
+        c = self._choice
+        yield {c.verdict: notice(text.both("result_comparing_runs")), c.samples: shown(False)}
+        try:
+            found = self._shelf.compared(self._folders(request, runs))
+        except Exception as error:
+            yield {c.verdict: self._failed(error), self._compared: ()}
+            return
+        has_tasks = any(one.comparison.tasks for one in found)
+        yield {
+            c.verdict: comparison_view.verdicts([one.comparison for one in found]),
+            c.samples: shown(has_tasks), self._compared: tuple(runs),
+            self._browser.kind: "all", self._browser.search: "",
+            **(self._samples(request, tuple(runs), [None, "all", "", False, 0]) if has_tasks else {}),
+        }  # fmt: skip
+
+    def _samples(
+        self, request: gr.Request, compared: object, values: Sequence[object], *, step: int = 0
+    ) -> Update:
+        b = self._browser
+        if not compared or not isinstance(compared, tuple | list):
+            return {b.samples: "", b.count: ""}
+        try:
+            folders = self._folders(request, compared)
+            tasks = tasks_of(self._shelf.compared(folders))
+            asked = wanted(values, list(tasks), tuple(KINDS))
+            found, task, candidate = tasks[asked.task]
+            kinds = {n: kind for kind in found.kinds[task] for n in found.kinds[task][kind]}
+            before, after = self._shelf.index(folders[0]), self._shelf.index(folders[candidate])
+            wanted_kinds = SHOWN_BY.get(asked.kind, tuple(found.kinds[task]))
+            numbers = [n for n in before.samples(task) if kinds.get(n) in wanted_kinds]
+            if asked.words:
+                matching = {*before.matching(task, numbers, asked.words), *after.matching(task, numbers, asked.words)}
+                numbers = [n for n in numbers if n in matching]
+            page, start = cut(numbers, max(0, asked.place + step))
+            pairs = zip(before.read(task, page), after.read(task, page), strict=True)
+            key = next(one.metric for one in found.comparison.single_tasks if one.task == task)
+            made = samples_view.change_list(
+                [(first, second, kinds[first.sample]) for first, second in pairs], key,
+                (found.comparison.baseline, found.comparison.candidate), shows_spaces=asked.shows_spaces,
+            )  # fmt: skip
+        except Exception as error:
+            return {b.samples: self._failed(error), b.count: ""}
+        choices = gr.update(choices=list(tasks), value=asked.task)
+        counts = {KINDS[name]: sum(len(found.kinds[task].get(kind, ())) for kind in SHOWN_BY[name]) for name in COUNTED}
+        return {b.task: choices, b.samples: made, **paged(b, start, len(page), len(numbers), counts)}
+
+    def _folders(self, request: gr.Request, runs: Sequence[str]) -> list[RunFolder]:
+        store = runs_of(request, self._services)
+        return [store.open(run_id) for run_id in runs]
+
+    def _failed(self, error: Exception) -> str:
+        request_id = secrets.token_hex(4)
+        note_error(error, request_id)
+        return error_notice(error, request_id)
+
+
+def offered(store: RunStore) -> list[Run]:
+    """Benchmarks that have answers, newest first."""
+    return [run for run in store.page(0, N_OFFERED) if run.kind == "benchmark" and run.n_done > 0]
+
+
+def partner_of(run: Run, runs: Sequence[Run]) -> Run | None:
+    """The newest run of the same base and tasks, one with an adapter and one without."""
+    return next(
+        (
+            other for other in runs
+            if (other.model, other.precision, other.tasks) == (run.model, run.precision, run.tasks)
+            and bool(other.adapter) != bool(run.adapter)
+        ), None,
+    )  # fmt: skip
+
+
+def tasks_of(compared: Sequence[Compared]) -> dict[str, tuple[Compared, str, int]]:
+    """What the list of tasks offers -> the comparison, the task, and the candidate's place among the runs."""
+    has_several = len(compared) > 1
+    return {
+        f"{found.comparison.candidate}{SEPARATOR}{task.task}" if has_several else task.task: (found, task.task, place)
+        for place, found in enumerate(compared, start=1) for task in found.comparison.single_tasks
+    }
+
+
+def _checked(baseline: object, candidates: object) -> tuple[str, ...]:
+    """Ids, baseline first.
+
+    Raises: SentenceError for anything else, and for fewer than two.
+    """
+    if baseline is None or baseline == "" or candidates is None or candidates == []:
+        raise SentenceError("result_choose_two_runs")
+    if not isinstance(baseline, str) or not isinstance(candidates, list) or len(candidates) > MAX_CANDIDATES:
+        raise SentenceError("wrong_value")
+    if not all(isinstance(candidate, str) for candidate in candidates):
+        raise SentenceError("wrong_value")
+    others = [candidate for candidate in dict.fromkeys(candidates) if candidate != baseline]
+    if not others:
+        raise SentenceError("result_choose_two_runs")
+    return (baseline, *others)
+
+
+def title_of(run: Run) -> str:
+    """Model, adapter, precision."""
+    model = f"{_last(run.model)} + {_last(run.adapter)}" if run.adapter else _last(run.model)
+    return f"{model} · {run.precision}"
+
+
+def _title(run: Run) -> str:
+    """A run in a menu: when, what, tasks, and the end of its id."""
+    tasks = ", ".join(_last(task).removesuffix(".yaml") for task in run.tasks[:3])
+    tasks += " …" if len(run.tasks) > 3 else ""
+    return f"{when(run.created)[5:]} · {title_of(run)} · {tasks} · {run.id[-4:]}"
+
+
+def _last(name: str) -> str:
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2] or name

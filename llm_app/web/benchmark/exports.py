@@ -1,0 +1,222 @@
+"""Export: a run as a file in every form that others read, and the command that repeats it.
+
+A file is written where this process alone writes, under a name made of the run's id; gradio hands out a copy under a
+name that nobody can guess and removes that after an hour.
+"""
+
+import secrets
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from eval.compare.changes import answer_text
+from eval.report import Format, comparison_section, export
+from eval.report.sheet import Cell, csv_text
+from eval.types import EvaluationError
+from llm_app.config import Settings
+from llm_app.errors import UserError
+from llm_app.jobs.compare import compare_runs
+from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.reports import read_reports
+from llm_app.services import Services
+from llm_app.web import text
+from llm_app.web.benchmark.results_cache import Shelf
+from llm_app.web.benchmark.results_markup import MAX_TEXT, block, passage
+from llm_app.web.failures import SentenceError, error_notice, note_error
+from llm_app.web.html import html
+from llm_app.web.views import notice
+from llm_app.web.visitor import runs_of
+
+KEEP_SECONDS = 600  # the first copy; gradio's own is the one that is downloaded
+SAMPLE_COLUMNS = ("task", "sample", "kind", "prompt", "target", "answer", "scores", "error")
+MAX_CELL = 32_000  # characters; a spreadsheet takes 32,767
+Update = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of export: the name of its sentence, how its file ends, and what writes it."""
+
+    label: str
+    ending: str
+    written: "Callable[[_Asked], bytes]"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The run, those compared with it (itself included) or none, and where to read."""
+
+    folder: RunFolder
+    compared: Sequence[RunFolder]
+    settings: Settings
+    shelf: Shelf
+
+
+def build_exports(services: Services, shelf: Shelf, selected: gr.State, compared: gr.State) -> None:
+    """The part and its handlers."""
+    with gr.Row(elem_classes="export-controls", equal_height=False):
+        form = gr.Dropdown(
+            [(text.label(form.label), name) for name, form in FORMS.items()], label=text.label("export_form"),
+            value=None, filterable=False, min_width=0, scale=2, elem_id="export-form",
+        )  # fmt: skip
+        save = gr.DownloadButton(
+            text.label("result_download_file"), size="sm", variant="primary", scale=0, min_width=0, interactive=False,
+            elem_id="export-download",
+        )  # fmt: skip
+    said = html("", elem_id="export-notice")
+    preview = html("", elem_id="export-preview")
+    command = gr.Textbox(
+        label=text.label("result_command_that_repeats"), lines=2, max_lines=6, interactive=False, buttons=["copy"],
+        elem_id="repeat-command",
+    )  # fmt: skip
+    handlers = ExportHandlers(services, shelf, save, said, preview)
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    selected.change(handlers.choose, [selected], [form, save, said, preview, command], **quick)
+    form.input(
+        handlers.make, [form, selected, compared], [save, said, preview], show_progress="hidden",
+        api_visibility="private", concurrency_id="results", concurrency_limit=4,
+    )  # fmt: skip
+
+
+class ExportHandlers:
+    """Writes files when they are asked for."""
+
+    def __init__(
+        self, services: Services, shelf: Shelf, save: gr.DownloadButton, said: gr.HTML, preview: gr.HTML
+    ) -> None:
+        self._services, self._shelf = services, shelf
+        self._save, self._said, self._preview = save, said, preview
+
+    def choose(self, request: gr.Request, selected: object) -> list[Any]:
+        """Another run: no file yet, its command."""
+        nothing = [None, gr.update(value=None, interactive=False), "", ""]
+        if not selected:
+            return [*nothing, ""]
+        try:
+            folder = runs_of(request, self._services).open(str(selected))
+            command = read_reports([str(folder.path)], self._services.settings)[0].command
+        except Exception as error:
+            return [None, gr.update(value=None, interactive=False), self._failed(error), "", ""]
+        return [*nothing, command]
+
+    def make(self, request: gr.Request, form: object, selected: object, compared: object) -> Iterator[Update]:
+        """Write the file, show how it begins, and let it be saved."""
+        waiting = notice(text.both("result_writing_file"))
+        yield {self._save: gr.update(interactive=False), self._said: waiting, self._preview: ""}
+        try:
+            if not isinstance(form, str) or form not in FORMS or not isinstance(selected, str) or not selected:
+                raise SentenceError("wrong_value")
+            store = runs_of(request, self._services)
+            runs = [run for run in compared if isinstance(run, str)] if isinstance(compared, tuple | list) else []
+            others = [store.open(run) for run in runs] if selected in runs else []
+            asked = _Asked(store.open(selected), others, self._services.settings, self._shelf)
+            data = FORMS[form].written(asked)
+            path = _placed(data, f"proofbench-{asked.folder.id}{FORMS[form].ending}")
+        except Exception as error:
+            yield {self._said: self._failed(error)}
+            return
+        is_text = not FORMS[form].ending.endswith((".zip", ".html"))
+        begins = data[: 4 * MAX_TEXT].decode("utf-8", errors="replace")[:MAX_TEXT] if is_text else ""
+        yield {
+            self._save: gr.update(value=str(path), interactive=True),
+            self._said: notice(text.both("result_file_is_ready", file=path.name, size=_size(len(data)))),
+            self._preview: block(passage(begins)) if begins else "",
+        }
+
+    def _failed(self, error: Exception) -> str:
+        request_id = secrets.token_hex(4)
+        if isinstance(error, EvaluationError):
+            error = UserError(str(error))
+        note_error(error, request_id)
+        return error_notice(error, request_id)
+
+
+def _page(language: Any) -> Callable[[_Asked], bytes]:
+    """The HTML report; with a comparison, that stands first."""
+
+    def made(asked: _Asked) -> bytes:
+        names = [str(folder.path) for folder in asked.compared or [asked.folder]]
+        sections = []
+        if len(names) > 1:
+            comparisons = compare_runs(names, asked.settings)
+            sections = [comparison_section(comparison, language) for comparison in comparisons]
+        reports = read_reports(names, asked.settings)
+        return export(reports, "html", language=language, sections=sections).encode()
+
+    return made
+
+
+def _text(form: Format) -> Callable[[_Asked], bytes]:
+    return lambda asked: export(read_reports([str(asked.folder.path)], asked.settings), form).encode()
+
+
+def _harness_files(asked: _Asked) -> bytes:
+    """`results_*.json` and `samples_*.jsonl` as they lie in the run's folder, in one archive.
+
+    Raises: SentenceError if they are not written yet.
+    """
+    folder = asked.folder.path
+    files = sorted([*folder.glob("*/results_*.json"), *folder.glob("*/samples_*.jsonl")])
+    if not files:
+        raise SentenceError("result_no_harness_files")
+    with tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in files:
+                archive.write(path, path.relative_to(folder).as_posix())
+        file.seek(0)
+        return file.read()
+
+
+def _samples_csv(asked: _Asked) -> bytes:
+    """A line a sample, for a spreadsheet."""
+    index = asked.shelf.index(asked.folder)
+
+    def rows() -> Iterator[tuple[Cell, ...]]:
+        for task in index.tasks():
+            for sample in index.each(task):
+                key = next(iter(sample.scores), "")
+                scores = "; ".join(f"{name} {value}" for name, value in sample.scores.items())
+                prompt = sample.requests[0][0] if sample.requests else ""
+                yield (
+                    task, sample.sample, index.kind(task, sample.sample), prompt[:MAX_CELL], sample.target[:MAX_CELL],
+                    answer_text(sample, key)[:MAX_CELL], scores[:MAX_CELL], sample.error,
+                )  # fmt: skip
+
+    return csv_text(SAMPLE_COLUMNS, rows()).encode("utf-8", errors="replace")
+
+
+FORMS = {
+    "html-en": Form("result_export_html_en", ".html", _page("en")),
+    "html-zh": Form("result_export_html_zh", ".zh.html", _page("zh")),
+    "harness": Form("result_export_harness", ".zip", _harness_files),
+    "csv": Form("result_export_csv", ".csv", _text("csv")),
+    "samples": Form("result_export_samples", ".samples.csv", _samples_csv),
+    "markdown": Form("result_export_markdown", ".md", _text("markdown")),
+    "json": Form("result_export_json", ".json", _text("json")),
+    "eval-results": Form("result_export_eval_results", ".eval_results.yaml", _text("eval-results")),
+    "model-index": Form("result_export_model_index", ".model-index.yaml", _text("model-index")),
+}
+
+
+def _placed(data: bytes, name: str) -> Path:
+    """The file in a new folder of the temporary place; folders of before are removed."""
+    root = Path(tempfile.gettempdir()) / "proofbench-exports"
+    root.mkdir(mode=0o700, exist_ok=True)
+    for old in root.iterdir():
+        if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=root))
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{max(1, round(n_bytes / 1e3)):,} KB"

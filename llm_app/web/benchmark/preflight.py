@@ -1,0 +1,225 @@
+"""What is known before the start: requests, tokens, time, memory, and the first prompt as the model gets it."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from eval.report.markup import element
+from eval.tasks.harness import Suite, TaskOptions
+from llm_app.config import Settings
+from llm_app.engine.host import Host
+from llm_app.errors import UserError
+from llm_app.jobs.answers import EngineModel
+from llm_app.jobs.benchmark import Benchmark, load_suite, resume, start
+from llm_app.jobs.command import command_of
+from llm_app.jobs.doctor import Diagnosis, Finding, examine
+from llm_app.jobs.estimate import Estimate, Speed, count, estimate
+from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.store import RunStore
+from llm_app.options import Text
+from llm_app.services import Services
+from llm_app.web.benchmark.config import BenchmarkConfig
+from llm_app.web.benchmark.results_markup import block, passage, said
+from llm_app.web.failures import SentenceError
+from llm_app.web.runs.views import duration, short
+from llm_app.web.text import both, filled, pair
+from llm_app.web.views import SEPARATOR, gigabytes, joined, notice
+
+MAX_PROMPTS = 5  # first prompts that are shown, of as many tasks
+MAX_NAMED = 4  # tasks that a finding names
+
+Phase = Literal["phase_tasks", "phase_prompts"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that is known. `n_models`: 2 where the base is asked as well. Speeds may be measured yet, or not at all."""
+
+    estimate: Estimate
+    diagnosis: Diagnosis
+    options: TaskOptions
+    n_models: int
+    time: Literal["measured", "measuring", "unmeasured"] = "measured"
+
+
+class Tasks:
+    """Reads tasks, one at a time in this process: the harness draws its examples from generators that all share."""
+
+    def __init__(self, services: Services) -> None:
+        self._host, self._settings, self._queue = services.host, services.settings, services.queue
+        self._lock = threading.Lock()
+
+    def look(self, names: Sequence[str], config: BenchmarkConfig) -> Iterator[Phase | Found]:
+        """Phases, then what was found, first without the time, which is not measured while a run is under way.
+
+        Raises: UserError for no model, missing data, options that do not go together.
+        """
+        host, options = self._host, self.options(config)
+        yield "phase_tasks"
+        model = EngineModel(host, adapter=host.adapter)
+        suite = self._suite(names, options, model)
+        yield "phase_prompts"
+        diagnosis = examine(model, host.loaded, suite.tasks, uses_chat_template=options.uses_chat_template)
+        work = count(host.loaded, model, suite.tasks)
+        n_models = 2 if config.compare_with_base else 1
+        counted = Estimate(work, Speed(), 0.0, False, host.loaded.n_bytes, 0)
+        is_busy = bool(self._queue.jobs())
+        yield Found(counted, diagnosis, options, n_models, "unmeasured" if is_busy else "measuring")
+        if not is_busy:
+            made = estimate(host, model, suite.tasks, work=work, adapter=host.adapter)
+            yield Found(made, diagnosis, options, n_models)
+
+    def start(self, names: Sequence[str], config: BenchmarkConfig, store: RunStore) -> list[Benchmark]:
+        """New runs, not yet in line: one, or the base's before the adapter's.
+
+        Raises: UserError.
+        """
+        host, options = self._host, self.options(config)
+        made: list[Benchmark] = []
+        try:
+            for adapter in [None, host.adapter] if config.compare_with_base else [host.adapter]:
+                with self._lock:
+                    made.append(start(host, list(names), options, self._settings, adapter=adapter, store=store))
+        except UserError:
+            for benchmark in made:
+                store.delete(benchmark.folder.id)
+            raise
+        return made
+
+    def resume(self, folder: RunFolder) -> Benchmark:
+        """What is left of a run.
+
+        Raises: UserError.
+        """
+        with self._lock:
+            return resume(self._host, folder, self._settings)
+
+    def options(self, config: BenchmarkConfig) -> TaskOptions:
+        """The options as the tasks take them.
+
+        Raises: UserError where they do not go with this model or this page.
+        """
+        if config.allows_code and self._settings.is_public:
+            raise SentenceError("no_code_here")
+        options = config.task_options(self._host.loaded)
+        if config.compare_with_base and self._host.adapter is None:
+            raise SentenceError("no_adapter")
+        return options
+
+    def _suite(self, names: Sequence[str], options: TaskOptions, model: EngineModel) -> Suite:
+        with self._lock:
+            return load_suite(list(names), options, self._settings, model)
+
+
+def command(names: Sequence[str], config: BenchmarkConfig, host: Host, settings: Settings) -> str:
+    """The command line that does the same; empty without a model or a choice."""
+    try:
+        loaded = host.loaded
+    except UserError:
+        return ""
+    if not names:
+        return ""
+    if settings.is_public:  # where a visitor's own file lies is nobody's business
+        names = [short(name) for name in names]
+    model = {"name": loaded.entry.name, "adapter_name": host.adapter, "precision": loaded.precision}
+    options = asdict(config.task_options(loaded))
+    line = command_of({"model": model, "context": loaded.n_context, "asked": list(names), "options": options})
+    return f"{line} --compare-with-base" if config.compare_with_base else line
+
+
+def facts(found: Found) -> str:
+    """The card: five figures in a row, then what is wrong with the prompts."""
+    made, work = found.estimate, found.estimate.work
+    n = found.n_models
+    generated = filled("fact_generated", n=work.n_new) if work.n_new else ("", "")
+    scored = filled("fact_scored", n=work.n_scored_tokens) if work.n_scored_tokens else ("", "")
+    extra = filled("memory_extra", size=_size(made.cache_bytes)) if made.cache_bytes else ("", "")
+    figures: list[tuple[str, Text, Text]] = [
+        ("fact_requests", _same(f"{work.n_requests * n:,}"), filled("fact_samples", n=work.n_samples * n)),
+        ("fact_tokens", _same(f"{work.n_prompt_tokens * n:,}"), joined(scored, generated)),
+        ("fact_time", *_time(found)),
+        ("fact_memory", _same(_size(made.weights_bytes + made.cache_bytes)), extra),
+        ("fact_download", filled("no_download"), filled("all_here")),
+    ]
+    cells = "".join(
+        f'<div><dt>{both(name)}</dt><dd>{pair(value)}</dd><dd class="more">{pair(more)}</dd></div>'
+        for name, value, more in figures
+    )
+    return f'<dl class="facts">{cells}</dl>{"".join(_warnings(found))}'
+
+
+def _time(found: Found) -> tuple[Text, Text]:
+    """(how long, how that is known)."""
+    if found.time != "measured":
+        return _same("–"), filled("time_measuring" if found.time == "measuring" else "time_unmeasured")
+    made = found.estimate
+    english, chinese = duration(max(1.0, made.seconds * found.n_models))
+    bound = "at_most_time" if made.is_at_most else "about_time"
+    speed = made.speed.scored or made.speed.generated
+    how = filled("measured", n=speed) if speed else ("", "")
+    time = filled(bound, time=english)[0], filled(bound, time=chinese)[1]
+    return time, filled("twice") if found.n_models > 1 else how
+
+
+def _size(n_bytes: int) -> str:
+    return f"{gigabytes(n_bytes)} GB" if n_bytes >= 5e7 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def _same(words: str) -> Text:
+    return words, words
+
+
+def _warnings(found: Found) -> Iterator[str]:
+    if found.options.allows_code:
+        yield notice(both("code_warning"), "warning")
+    if found.estimate.work.n_cut:
+        yield notice(both("prompts_cut", n=found.estimate.work.n_cut), "warning")
+    for finding in found.diagnosis.findings:
+        if finding.name != "cut-prompt":  # counted above
+            where = filled("in_tasks", tasks=_named(finding))
+            kind = "warning" if finding.severity == "warning" else "info"
+            yield notice(f'{pair(finding.text)} <span class="request">{pair(where)}</span>', kind)
+
+
+def _named(finding: Finding) -> str:
+    shown = ", ".join(finding.tasks[:MAX_NAMED])
+    return shown + (" …" if len(finding.tasks) > MAX_NAMED else "")
+
+
+def prompts(found: Found) -> str:
+    """The first prompts exactly as they are sent, special tokens and all, with what is scored after them."""
+    name = "with_template" if found.options.uses_chat_template else "without_template"
+    shown = [element("p", said(name), class_="quiet")]
+    for prompt in found.diagnosis.prompts[:MAX_PROMPTS]:
+        head = element("h5", said("first_prompt_of", task=prompt.task, n=len(prompt.tokens)))
+        after = (
+            element("div", element("h5", said("scored_after")), passage(prompt.continuation), class_="part")
+            if prompt.continuation else None
+        )  # fmt: skip
+        shown.append(element("div", head, passage(_sent(prompt.tokens, prompt.text)), after, class_="part"))
+    return block(*shown)
+
+
+def _sent(tokens: Sequence[tuple[int, str]], words: str) -> str:
+    """The prompt with the special tokens that the tokenizer put before it."""
+    first = tokens[0][1] if tokens else ""
+    return first + words if first and not words.startswith(first) and len(first) > 1 and first[0] == "<" else words
+
+
+def loaded_line(services: Services) -> str:
+    """Model, precision and adapter that a run would be of."""
+    try:
+        loaded = services.host.loaded
+    except UserError:
+        return _line(both("asked_model_none"))
+    adapter = services.host.adapter
+    parts = [pair(_same(loaded.entry.title)), pair(_same(loaded.precision))]
+    parts.append(pair(_same(adapter)) if adapter else both("no_adapter_on"))
+    return _line(SEPARATOR.join(parts))
+
+
+def _line(words: str) -> str:
+    return f'<div class="asked-model"><span class="caption">{both("asked_model")}</span><p>{words}</p></div>'
+
+

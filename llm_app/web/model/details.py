@@ -1,0 +1,76 @@
+"""What the strip's fold tells of the loaded model: its chat template, a prompt as it gets it, adapters that fit it."""
+
+from pathlib import Path
+
+from llm_app import chat
+from llm_app.engine import catalog
+from llm_app.engine.catalog import AdapterEntry
+from llm_app.engine.host import Host
+from llm_app.engine.loading import LoadedModel
+from llm_app.errors import ModelLoading, ShuttingDown, UserError
+from llm_app.messages import Message
+from llm_app.web.model import views
+from llm_app.web.model.views import AdapterLine
+
+MAX_ADAPTERS = 50  # checked and shown; who has more types the name
+# In English on either page: it is not the page that speaks, and a model is told apart by its signs.
+SAMPLE = (
+    Message("system", "You answer briefly."), Message("user", "What is 2 + 2?"), Message("assistant", "4"),
+    Message("user", "And doubled?"),
+)  # fmt: skip
+
+
+def loaded_or_none(host: Host) -> LoadedModel | None:
+    """The model that answers now, if one does."""
+    try:
+        return host.loaded
+    except (ModelLoading, ShuttingDown):
+        return None
+
+
+def sample_prompt(loaded: LoadedModel) -> str:
+    """A short conversation as this model gets it. A template that takes no system message is given none.
+
+    Raises: UserError if the template takes neither.
+    """
+    try:
+        prompt = chat.render(loaded, SAMPLE)
+    except UserError:
+        prompt = chat.render(loaded, SAMPLE[1:])
+    specials = [token.content for token in loaded.tokenizer.added_tokens_decoder.values() if token.special]
+    return views.prompt_card(prompt.text, len(prompt.token_ids), specials)
+
+
+class AdapterShelf:
+    """Adapters of this machine, each read once for each base that it could belong to."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._known: dict[tuple[Path, int, str], AdapterLine] = {}
+
+    def lines(self) -> list[AdapterLine]:
+        """All of them, with whether they fit the loaded model."""
+        loaded = loaded_or_none(self._host)
+        entries = catalog.list_adapters(self._host.settings)[:MAX_ADAPTERS]
+        return [self._line(entry, loaded) for entry in entries]
+
+    def _line(self, entry: AdapterEntry, loaded: LoadedModel | None) -> AdapterLine:
+        # Folders before the name are nobody's business.
+        base = Path(entry.base).name if Path(entry.base).is_absolute() else entry.base
+        if loaded is None:
+            return AdapterLine(entry.name, base, "unknown")
+        if entry.name == self._host.adapter:
+            return AdapterLine(entry.name, base, "answers")
+        key = entry.path, entry.path.stat().st_mtime_ns, loaded.identity.weights
+        if key not in self._known:
+            self._known[key] = _checked(entry, base, loaded)
+        return self._known[key]
+
+
+def _checked(entry: AdapterEntry, base: str, loaded: LoadedModel) -> AdapterLine:
+    try:
+        notes = loaded.adapters.check(entry.path)
+    except UserError as error:
+        # The table says already which adapter and which model this is about.
+        return AdapterLine(entry.name, base, "misfit", error.message.rpartition("): ")[2])
+    return AdapterLine(entry.name, base, "perhaps" if notes else "fits", " ".join(notes))

@@ -1,0 +1,1 @@
+"""Cards and lists of long runs, for every tab that has some."""

@@ -1,0 +1,144 @@
+"""Kept conversations as a person uses them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from llm_app.web.chat.views import MAX_SHOWN
+from tests.browser.test_chat import answered, messages, replies, say, short
+from tests.web.keeping import kept
+from tests.web.site import Site
+
+OpenPage = Callable[..., Page]
+
+
+def unfold_list(page: Page) -> None:
+    page.locator("#keep .label-wrap").first.click()
+    expect(page.locator("#keep-search")).to_be_visible()
+
+
+def test_versions_continue_branch_and_details_under_each_message(open_page: OpenPage) -> None:
+    page = open_page()
+    short(page, 12)
+    say(page, "hello")
+    answered(page, 1)
+    first = replies(page)
+    page.click("#conversation button[name=again]")
+    expect(page.locator("#conversation .versions")).to_contain_text("2 / 2")
+    page.click("#conversation button[name=show]")
+    expect(page.locator("#conversation .versions")).to_contain_text("1 / 2")
+    assert replies(page) == first
+    page.click("#conversation button[name=continue]")
+    expect(page.locator("#conversation .versions")).to_contain_text("3 / 3")
+    page.locator("#conversation summary").last.click()
+    details = page.locator("#conversation details").last
+    for words in ("tiny", "fp32", "Prompt tokens", "Output tokens", "Time to first token", "Seed", "Max new tokens 12"):
+        expect(details).to_contain_text(words, use_inner_text=True)
+    page.locator("#conversation .user-row button[name=branch]").first.click()
+    expect(page.locator("#chat-notice")).to_contain_text("A conversation of its own")
+    expect(messages(page)).to_have_count(1)
+    expect(page.locator("#conversation .bot-row")).to_have_count(0)
+
+
+def test_the_box_to_edit_a_message_is_wide_and_has_room_for_lines(open_page: OpenPage) -> None:
+    page = open_page()
+    short(page)
+    say(page, "hi")
+    answered(page, 1)
+    messages(page).first.locator("button:visible").nth(1).click()
+    box = page.locator("#conversation textarea").bounding_box()
+    whole = page.locator("#conversation").bounding_box()
+    assert box and whole and box["height"] >= 120 and box["width"] >= 0.75 * whole["width"]
+
+
+def test_a_cleared_conversation_can_be_brought_back(open_page: OpenPage) -> None:
+    page = open_page()
+    short(page)
+    say(page, "keep me")
+    answered(page, 1)
+    page.click("#new-chat")
+    expect(messages(page)).to_have_count(0)
+    page.click("#undo-clear")
+    expect(messages(page)).to_contain_text("keep me")
+    say(page, "and more")
+    answered(page, 2)
+
+
+def test_the_list_finds_opens_renames_deletes_and_brings_back(open_page: OpenPage, site: Site) -> None:
+    made = kept(site, "a question about 困惑度", "an answer")
+    kept(site, "something else", "b")
+    page = open_page()
+    unfold_list(page)
+    page.locator("#keep-search input, #keep-search textarea").fill("困惑")
+    expect(page.locator("#kept .row")).to_have_count(1)
+    page.click(f"#kept button[name=open][value={made.id}]")
+    expect(messages(page)).to_contain_text("a question about 困惑度")
+    page.locator("#keep-title input, #keep-title textarea").fill("Mine")
+    page.locator("#keep-title input, #keep-title textarea").press("Enter")
+    expect(page.locator("#kept .row.open .name")).to_have_text("Mine")
+    page.locator("#kept .row.open").hover()
+    page.click(f"#kept button[name=delete][value={made.id}]")
+    expect(messages(page)).to_have_count(0)
+    page.click("#undo-delete")
+    expect(messages(page)).to_contain_text("a question about 困惑度")
+
+
+def test_a_conversation_goes_out_as_a_file_and_comes_in_again(open_page: OpenPage, site: Site, tmp_path: Path) -> None:
+    made = kept(site, "take <b>me</b> along", "yes")
+    page = open_page(accept_downloads=True)
+    unfold_list(page)
+    page.click(f"#kept button[name=open][value={made.id}]")
+    expect(messages(page)).to_contain_text("take <b>me</b> along")
+    with page.expect_download() as download:
+        page.click("#export-json")
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    assert json.loads(file.read_text("utf-8"))["messages"][0]["content"] == "take <b>me</b> along"
+    page.click("#new-chat")
+    expect(messages(page)).to_have_count(0)
+    with page.expect_file_chooser() as chooser:
+        page.click("#import button")
+    chooser.value.set_files(file)
+    expect(messages(page)).to_contain_text("take <b>me</b> along")
+    expect(page.locator("#keep-notice")).to_contain_text("Imported: 1")
+
+
+def test_a_preset_fills_the_form_and_a_moved_slider_leaves_it(open_page: OpenPage) -> None:
+    page = open_page()
+    chosen = page.locator("#preset input")
+    expect(chosen).to_have_value("Balanced · 均衡")
+    chosen.click()
+    page.locator("[role=option]", has_text="Exact").click()
+    expect(page.locator("#option-temperature input[type=number]")).to_have_value("0")
+    page.locator("#option-temperature input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator("#option-temperature input[type=number]").fill("0.9")
+    page.locator("#option-temperature input[type=number]").press("Tab")
+    expect(chosen).to_have_value("Custom · 自定义")
+
+
+def test_W14_a_conversation_of_five_hundred_messages_opens_and_takes_a_key_at_once(
+    open_page: OpenPage, site: Site
+) -> None:
+    made = kept(site, *(f"message {n} with **bold** words and `code`" for n in range(500)))
+    page = open_page()
+    unfold_list(page)
+    page.click(f"#kept button[name=open][value={made.id}]")
+    expect(messages(page).last).to_contain_text("message 498")
+    page.locator("#conversation button[name=earlier]").click(force=True)
+    expect(messages(page)).to_have_count(MAX_SHOWN)
+    busy = page.evaluate(
+        """async () => {
+          const box = document.querySelector("#message textarea");
+          const started = performance.now();
+          box.value = "x"; box.dispatchEvent(new Event("input", { bubbles: true }));
+          await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+          return performance.now() - started;
+        }"""
+    )
+    assert busy < 5_000, "the page does not work through the whole conversation for a key; a busy machine has room"
+    short(page, 1)
+    say(page, "and now")
+    expect(messages(page).last).to_contain_text("and now", timeout=30_000)
