@@ -4,12 +4,12 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from llm_app import check_cli, compare_cli
-from llm_app.config import ModelConfig, Settings
+from llm_app.config import SAMPLES, SEEDS, SHOTS, ModelConfig, Settings
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
 
@@ -26,12 +26,20 @@ def add_parser(commands: Any) -> None:
         "--tasks", metavar="A,B",
         help="Names of the harness, such as sst2,arc_easy; suites smoke, quick, full, glue; own task files (.yaml).",
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="First N samples of each task (default: all).")
-    parser.add_argument("--shots", type=_count, metavar="N", help="Examples before each question (default: its own).")
-    parser.add_argument("--seed", type=_count, metavar="N", help="For the choice of examples (default: the harness's).")
+    parser.add_argument(
+        "--limit", type=_whole(*SAMPLES), metavar="N", help="First N samples of each task (default: all).",
+    )
+    parser.add_argument(
+        "--shots", type=_whole(*SHOTS), metavar="N",
+        help=f"Examples before each question, at most {SHOTS[1]} (default: its own).",
+    )
+    parser.add_argument(
+        "--seed", type=_whole(*SEEDS), metavar="N",
+        help=f"For the choice of examples, at most {SEEDS[1]} (default: the harness's).",
+    )
     parser.add_argument("--chat-template", action="store_true", help="Ask through the model's chat template.")
     parser.add_argument(
-        "--bootstrap", type=_count, metavar="N",
+        "--bootstrap", type=_whole(0, 10_000_000), metavar="N",
         help="Resamples for standard errors that have no formula; 0 gives none (default 100000, as the harness).",
     )
     parser.add_argument("--output", metavar="DIR", help="Where results_*.json and samples_*.jsonl go (default: run).")
@@ -137,6 +145,7 @@ def _lines(steps: Iterable[Any], benchmark: Any) -> Iterable[str]:
     """What to show, as often as it can be read: how far it is, the task's score so far, the time left."""
     from llm_app.jobs.running import score_so_far
 
+    with_passages = benchmark.folder.spec().get("with_passages", ())
     started, shown, first = time.monotonic(), 0.0, None
     pause = 0.2 if sys.stderr.isatty() else LINE_SECONDS
     for step in steps:
@@ -146,7 +155,10 @@ def _lines(steps: Iterable[Any], benchmark: Any) -> Iterable[str]:
             shown = now
             left = (now - started) / (step.done - first) * (step.total - step.done)
             bar = "#" * (20 * step.done // step.total)
-            score = score_so_far(benchmark.suite.tasks[step.task], benchmark.results[step.task])
+            score = score_so_far(
+                benchmark.suite.tasks[step.task], benchmark.results[step.task],
+                shares_passages=step.task in with_passages,
+            )
             parts = (f"{step.done}/{step.total} {step.task}", score, f"about {left:.0f} s left")
             yield f"[{bar:<20}] {', '.join(part for part in parts if part)}"
 
@@ -177,15 +189,14 @@ def _model_of(spec: dict[str, Any], given: ModelConfig) -> ModelConfig:
     )
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be {least} to {most}, not {value}")
+        return value
 
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must be at least 0")
-    return value
+    return read

@@ -12,6 +12,7 @@ from llm_app.errors import UserError
 from llm_app.options import check_options, option
 
 PRECISIONS = ("auto", "fp32", "bf16", "int8", "nf4", "fp4", "gguf")
+SHOTS, SAMPLES, SEEDS = (0, 64), (1, 1_000_000), (0, 2**31 - 1)  # of a benchmark: least and most
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,10 @@ def test_the_settings_page_is_made_from_the_same_options():
     (["chat", "--temperature", "nan"], "temperature"),
     (["chat", "--precision", "int3"], "precision"),
     (["serve", "--port", "0"], "port"),
+    (["benchmark", "--tasks", "sst2", "--seed", "5000000000"], "--seed"),
+    (["benchmark", "--tasks", "sst2", "--shots", "65"], "--shots"),
+    (["benchmark", "--tasks", "sst2", "--limit", "0"], "--limit"),
+    (["benchmark", "--tasks", "sst2", "--shots", "red"], "--shots"),
     (["dance"], "dance"),
     ([], "COMMAND"),
 ])

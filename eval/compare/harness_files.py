@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eval.compare.measure import is_known
 from eval.compare.run import IDENTITY, Answered, Metric, Run, TaskRun, digest_of, read_group
 from eval.types import Answer, EvaluationError, GroupMetric, TaskGroup
 
@@ -140,11 +141,17 @@ def _task(name: str, data: Mapping[str, Any], path: Path) -> TaskRun:
     given = {metric["metric"]: metric for metric in data["configs"][name].get("metric_list", ()) or ()}
     names = [*given, *(metric for metric in higher if metric not in given)]
     metrics = [
-        Metric(metric, str(given.get(metric, {}).get("aggregation") or DEFAULTS.get(metric, "mean")), higher[metric])
+        Metric(metric, _aggregation(metric, given.get(metric, {})), higher[metric])
         for metric in names if higher.get(metric) is not None
     ]
     total = data.get("partial", {}).get(name, {}).get("total", len(samples))
     return TaskRun(name, str(data["versions"][name]), int(data["n-shot"][name]), total, tuple(metrics), samples)
+
+
+def _aggregation(metric: str, given: Mapping[str, Any]) -> str:
+    """As the file names it, unless the name tells nothing and that of the metric does."""
+    name = str(given.get("aggregation") or "")
+    return name if name and (is_known(name) or metric not in DEFAULTS) else DEFAULTS.get(metric, "mean")
 
 
 def _answered(row: Mapping[str, Any], scores: Mapping[str, Any], *, is_text: bool) -> Answered:

@@ -40,6 +40,22 @@ class CorpusScore:
         return error if np.isfinite(error) else None
 
 
+def aggregation_name(function: Any) -> str:
+    """The harness's name, else where the function is defined.
+
+    A score of sums is named by the function of the sums, if its values are the rows already.
+    """
+    from lm_eval.api.registry import AGGREGATION_REGISTRY  # seconds, which whoever only computes need not wait
+
+    known = {one: name for name, one in AGGREGATION_REGISTRY.items()}.get(function)
+    if known is not None:
+        return str(known)
+    if isinstance(function, CorpusScore) and function.rows is as_given:
+        function = function.statistic
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def ratio(totals: Array) -> Array:
     """First sum over second; NaN for nothing over nothing."""
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from eval.tasks.suites import expand
 from eval.types import Answer, EvaluationError, Model, Result, Sample
 
 SEEDS = (0, 1234, 1234)  # the harness's own: of random, of numpy, of the few-shot examples
+_drawing = threading.Lock()  # tasks draw from generators that the whole process shares: another thread would shift them
 
 
 @dataclass(frozen=True)
@@ -231,9 +233,14 @@ class Suite:
 def load_tasks(asked: Sequence[str], options: TaskOptions, *, data: Path | None, model: Model | None = None) -> Suite:
     """Tasks, groups and tags by the harness's names, with data from a folder laid out like the hub; suites; task files.
 
-    `model` writes the prompts if the chat template is used, and counts tokens.
+    `model` writes the prompts if the chat template is used, and counts tokens. One call at a time in this process.
     Raises: EvaluationError for an unknown name or missing data.
     """
+    with _drawing:
+        return _load_tasks(asked, options, data, model)
+
+
+def _load_tasks(asked: Sequence[str], options: TaskOptions, data: Path | None, model: Model | None) -> Suite:
     seeds = SEEDS if options.seed is None else (options.seed,) * 3
     random.seed(seeds[0])
     numpy.random.seed(seeds[1])

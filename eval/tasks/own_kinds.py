@@ -20,7 +20,7 @@ from eval.metrics.diversity.score import distinct, repeated, words_of
 from eval.metrics.exact_match.score import exact_match_scores
 from eval.metrics.perplexity.score import count_words
 from eval.metrics.rouge.score import rouge_scores
-from eval.tasks.corpus import CorpusScore, bits, perplexity, ratio, share_rows
+from eval.tasks.corpus import CorpusScore, aggregation_name, bits, perplexity, ratio, share_rows
 from eval.tasks.own_docs import Docs
 from eval.tasks.own_file import Kind, TaskFile
 from eval.types import EvaluationError
@@ -46,7 +46,10 @@ class OwnTask(ConfigurableTask):
         scores = self.scores()
         self._aggregation_list = {metric: aggregate for metric, (aggregate, _) in scores.items()}
         self._higher_is_better = {metric: is_higher for metric, (_, is_higher) in scores.items()}
-        self.config.metric_list = [{"metric": name, "higher_is_better": up} for name, (_, up) in scores.items()]
+        self.config.metric_list = [
+            {"metric": name, "aggregation": aggregation_name(aggregate), "higher_is_better": is_higher}
+            for name, (aggregate, is_higher) in scores.items()
+        ]
 
     def scores(self) -> Scores:
         """The metrics."""

@@ -78,9 +78,15 @@ class ConversationStore:
         if not isinstance(conversation_id, str) or not ID.fullmatch(conversation_id):
             raise ConversationNotFound("There is no such conversation.")
         with self._lock, told():
-            if not self._deleted(conversation_id).is_file():
+            deleted, path = self._deleted(conversation_id), self._path(conversation_id)
+            if not deleted.is_file():
                 raise ConversationNotFound("It can no longer be brought back.")
-            self._deleted(conversation_id).rename(self._path(conversation_id))
+            if path.exists():  # another window wrote it anew meanwhile
+                back = replace(self._read(deleted), id=conversation_id)
+                self._write(path, self._read(path).merged(back))
+                deleted.unlink()
+            else:
+                deleted.rename(path)
         return self.read(conversation_id)
 
     def listing(self, wanted: str = "", limit: int = 200) -> Listing:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from llm_app.engine.failures import is_out_of_memory
+
 HEAD_ROWS = 128  # positions whose logits are held at once
 
 
@@ -134,13 +136,16 @@ class Branch(Cache):
 
 
 class Reading:
-    """A model as its two parts: tokens to hidden states, and hidden states to logits where they are read."""
+    """A model as its two parts: tokens to hidden states, and hidden states to logits where they are read.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    `is_split`: what `splits` says of this model.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, is_split: bool) -> None:
         self._model = model
         self._body: nn.Module = model.get_decoder()
         self._head: Callable[[Tensor], Tensor] = model.get_output_embeddings()
-        self._is_split = self._splits()
+        self._is_split = is_split
 
     def states(self, layout: TreeLayout, branch: Branch) -> Tensor:
         """What the output layer reads after each token: (n, size); logits where the parts do not split."""
@@ -186,15 +191,21 @@ class Reading:
             first = end
         return values, greedy
 
-    @torch.inference_mode()
-    def _splits(self) -> bool:
-        """Whether the output layer is all that stands between hidden states and logits: some models scale or cap."""
-        ids = torch.tensor([[0, 1, 2]], device=self._model.device)
-        try:
-            hidden = self._body(input_ids=ids, use_cache=False).last_hidden_state
-            return torch.equal(self._head(hidden), self._model(input_ids=ids, use_cache=False).logits)
-        except (AttributeError, TypeError, RuntimeError):
-            return False
+
+@torch.inference_mode()
+def splits(model: PreTrainedModel) -> bool:
+    """Whether the output layer is all that stands between hidden states and logits: some models scale or cap.
+
+    Raises: what torch raises where memory runs out, which says nothing about the model.
+    """
+    ids = torch.tensor([[0, 1, 2]], device=model.device)
+    try:
+        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        return torch.equal(model.get_output_embeddings()(hidden), model(input_ids=ids, use_cache=False).logits)
+    except (AttributeError, TypeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        return False
 
 
 def _is_greedy(logits: Tensor, rows: Tensor, targets: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings
@@ -55,6 +55,7 @@ class Host:
         self._progress: LoadProgress | None = None
         self._reason: str | None = None
         self._adapter: str | None = None
+        self._adapter_given: str | None = None  # its name or folder, as whoever attached it gave it
         self._is_stopping = False
 
     @property
@@ -64,6 +65,14 @@ class Host:
         Raises: ModelLoading when there is none yet; ShuttingDown.
         """
         return self._ready().loaded
+
+    @property
+    def config(self) -> ModelConfig:
+        """What brings back the model that answers now, with the adapter that answers.
+
+        Raises: as `loaded`.
+        """
+        return replace(self.loaded.config, adapter=self._adapter and self._adapter_given)
 
     def status(self) -> HostStatus:
         """A snapshot; never blocks."""
@@ -132,7 +141,7 @@ class Host:
             if self._decoder is None or self._decoder.loaded is not loaded:
                 raise ModelBusy("The model was changed meanwhile. Attach the adapter again.")
             if answers:
-                self._adapter = entry.name
+                self._adapter, self._adapter_given = entry.name, adapter
         return report
 
     def detach(self, adapter: str) -> None:
@@ -207,7 +216,7 @@ class Host:
             return
         freed = fit.Fit(estimate.needs_bytes, estimate.free_bytes + self._decoder.loaded.n_bytes, None)
         fit.require(freed if freed.fits else estimate)
-        previous = self._decoder.loaded.config
+        previous = self.config
         self._close(self._take_decoder(), grace_seconds=SWAP_GRACE_SECONDS)
         try:
             yield from self._place(config)
@@ -237,7 +246,8 @@ class Host:
                 raise
         new = Decoder(loaded, self.turn, max_streams=self._serve.max_streams, max_waiting=self._serve.max_waiting)
         with self._lock:
-            old, self._decoder, self._adapter = self._decoder, new, adapter
+            old, self._decoder = self._decoder, new
+            self._adapter, self._adapter_given = adapter, config.adapter
         if old is not None:
             # Replies of the old model end in their own time; who loads need not wait for them.
             threading.Thread(target=self._close, args=(old, SWAP_GRACE_SECONDS), daemon=True).start()

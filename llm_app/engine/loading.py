@@ -15,6 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine import catalog, sources
 from llm_app.engine.adapters import Adapters
+from llm_app.engine.branches import splits
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.detokenise import TokenBytes
 from llm_app.engine.failures import is_out_of_memory
@@ -54,6 +55,7 @@ class LoadedModel:
     n_bytes: int
     notes: tuple[str, ...]
     is_batchable: bool  # else replies are decoded one by one, by transformers' generate
+    is_split: bool  # logits are the output layer of the last hidden states, and nothing else
     adapters: Adapters = field(init=False)
     token_bytes: TokenBytes = field(init=False)
     eos_ids: frozenset[int] = field(init=False)
@@ -175,6 +177,7 @@ def _load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Lo
             config=digest_config(model),
         ),
         n_context, device, model.dtype, weight_bytes(model), (*notes, *made_notes, *context_note), is_batchable,
+        splits(model),
     )
 
 

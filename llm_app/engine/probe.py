@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from llm_app.engine.branches import Branch, Reading, TreeLayout
+from llm_app.engine.branches import Branch, Reading, TreeLayout, splits
 from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.forward import SlotCache, forward
 
@@ -68,7 +68,7 @@ def _scored(model: PreTrainedModel, rows: list[list[int]]) -> Tensor:
     """Logits after the rows, which begin alike, as scoring reads them: a base, then two trees of which one branches."""
     long, short = rows
     n_base, n_trunk = 2, len(long) // 2
-    reading, base = Reading(model), Branch(None, is_base=True)
+    reading, base = Reading(model, is_split=splits(model)), Branch(None, is_base=True)
     reading.states(TreeLayout(0, [(long[:n_base], [])], model.device), base)
     trees = [(long[n_base:n_trunk], [short[n_base:], long[n_trunk:]]), (short[n_base:], [])]
     layout = TreeLayout(n_base, trees, model.device)

@@ -51,7 +51,7 @@ class Scorer:
         self._loaded, self._turn, self._adapter, self._room = loaded, turn, adapter, room
         self._base = _Base()
         with self._held():
-            self._reading = Reading(loaded.model)
+            self._reading = Reading(loaded.model, is_split=loaded.is_split)
 
     def run(self, batch: Batch, wanted: Collection[int] | None = None) -> Iterator[Score]:
         """All scores of a batch, if one of them is wanted. What does not fit in memory is halved, not lost.

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lm_eval.api.registry import AGGREGATION_REGISTRY
 from lm_eval.utils import handle_non_serializable, hash_string
 
-from eval.compare.run import digest_of
+from eval.compare.comparable import passages
+from eval.compare.run import Answered, digest_of
 from eval.results import finite
-from eval.tasks.corpus import CorpusScore, as_given
+from eval.tasks.corpus import aggregation_name
 from eval.tasks.harness import HarnessTask, Suite
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.kept import ASKED
@@ -22,24 +22,22 @@ def write_asked(folder: RunFolder, suite: Suite) -> None:
 
 def metrics_of(task: HarnessTask) -> list[dict[str, Any]]:
     """Metrics in the order of the task: name, aggregation by the harness's name or else by its own, direction."""
-    known = {function: name for name, function in AGGREGATION_REGISTRY.items()}
     higher = task.harness.higher_is_better()
     return [
         {
             "name": name,
-            "aggregation": known.get(function) or _name(function),
+            "aggregation": aggregation_name(function),
             "higher_is_better": bool(higher.get(name, True)),
         }
         for name, function in task.harness.aggregation().items()
     ]
 
 
-def _name(function: Any) -> str:
-    """Where it is defined. A score of sums is named by the function of the sums, if its values are the rows already."""
-    if isinstance(function, CorpusScore) and function.rows is as_given:
-        function = function.statistic
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
+def shares_passages(task: HarnessTask) -> bool:
+    """Whether several samples are about one text, so that they are not independent."""
+    docs = task.harness.eval_docs
+    asked = [Answered(sample.id, "", docs[sample.id], "", (), (), {}) for sample in task.samples]
+    return passages(asked) is not None
 
 
 def _lines(suite: Suite) -> Iterator[str]:

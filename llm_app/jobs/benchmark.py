@@ -17,7 +17,7 @@ from llm_app.config import Settings
 from llm_app.engine.host import Host
 from llm_app.errors import UserError
 from llm_app.jobs.answers import EngineModel
-from llm_app.jobs.asked import metrics_of, write_asked
+from llm_app.jobs.asked import metrics_of, shares_passages, write_asked
 from llm_app.jobs.ending import AskAgain, recorded_end
 from llm_app.jobs.folder import RunFolder, Spec
 from llm_app.jobs.kept import event_of, has_asked, plain, results_of, room_event, room_of, unanswered_event
@@ -203,6 +203,7 @@ def _identity(host: Host, suite: Suite, options: TaskOptions, adapter: str | Non
             "device": loaded.device.type, **asdict(identity),
         },
         "tasks": {name: _described(task) for name, task in suite.tasks.items()},
+        "with_passages": [name for name, task in suite.tasks.items() if shares_passages(task)],
         "options": asdict(options),
         "context": loaded.n_context,
         "program": __version__,

@@ -125,6 +125,11 @@ class Queue:
         with self._condition:
             return [self._status(job.run_id) for job in self._held() if owner is None or job.owner == owner]
 
+    def holds(self, kind: type[Work]) -> bool:
+        """Whether work of this kind waits or runs, whoever's."""
+        with self._condition:
+            return any(isinstance(job.work, kind) for job in self._held())
+
     def mark(self, runs: Iterable[Run]) -> list[Run]:
         """The runs, with those that wait here shown as queued, and their position."""
         waiting = {job.run_id: job.position for job in self.jobs() if job.state == "queued"}

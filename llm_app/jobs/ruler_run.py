@@ -57,7 +57,7 @@ class RulerRun:
 
         Raises: UserError if the text is empty, the task cannot be asked, or another model was loaded meanwhile.
         """
-        before = self._host.loaded.config if self._host.status().state == "ready" else None
+        before = self._host.config if self._host.status().state == "ready" else None
         said = 0.0
         try:
             with self.folder, recorded_end(self), closing(

@@ -11,16 +11,17 @@ from llm_app.jobs.asked import metrics_of
 N_RESAMPLES = 200  # it is shown for a moment, and computed again and again
 
 
-def score_so_far(task: HarnessTask, results: Sequence[Result]) -> str:
+def score_so_far(task: HarnessTask, results: Sequence[Result], *, shares_passages: bool) -> str:
     """`running_score` of a task that is loaded."""
     metrics = [Metric(m["name"], m["aggregation"], m["higher_is_better"]) for m in metrics_of(task)]
-    return running_score(metrics, results)
+    return running_score(metrics, results, shares_passages=shares_passages)
 
 
-def running_score(metrics: Sequence[Metric], results: Sequence[Result]) -> str:
+def running_score(metrics: Sequence[Metric], results: Sequence[Result], *, shares_passages: bool) -> str:
     """The first metric of a task over what is done, with half its 95 % interval: `acc 0.62 ± 0.04`.
 
-    Empty where there is no score yet, or where only the task itself can make one of many.
+    Empty where there is no score yet, or where only the task itself can make one of many. Without an interval where
+    samples share passages, which come one after the other: those of the run so far say little of the others.
     """
     scored = [result for result in results if result.error is None]
     key = next((key for result in scored for key in result.scores), None)
@@ -31,7 +32,7 @@ def running_score(metrics: Sequence[Metric], results: Sequence[Result]) -> str:
     made = estimate(metric, values, n_resamples=N_RESAMPLES) if values else None
     if made is None or made.value is None:
         return ""
-    if made.low is None or made.high is None:
+    if shares_passages or made.low is None or made.high is None:
         return f"{metric.name} {made.value:.3g}"
     return f"{metric.name} {made.value:{_digits(made.value)}} ± {(made.high - made.low) / 2:{_digits(made.value)}}"
 

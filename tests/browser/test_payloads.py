@@ -77,6 +77,8 @@ def test_C20_D1_D3_no_payload_runs_calls_out_or_covers_the_page(
     page.fill("#message textarea", PAYLOADS[2])
     page.click("#send")
     expect(page.locator("#conversation small.note").last).to_contain_text("seed", timeout=20_000)
+    page.click("#conversation button.earlier")
+    expect(page.locator("#conversation button.earlier")).to_have_count(0)
     page.wait_for_timeout(500)
     for link in page.locator("#conversation .message-content a").all():
         target = link.get_attribute("href") or ""
@@ -88,9 +90,9 @@ def test_C20_D1_D3_no_payload_runs_calls_out_or_covers_the_page(
     assert page.evaluate("window.__pwned") is None
     assert watched.dialogs == [] and watched.outside == []
     assert page.url.startswith(site.url)
-    # Nothing of it is an element; the buttons are gradio's, for copying a block of code.
+    # Nothing of it is an element. Left out: gradio's button for copying a block of code, and our line under a message.
     elements = """[...document.querySelectorAll('#conversation .message-content .prose *')]
-        .filter(e => !e.closest('.copy_code_button'))
+        .filter(e => !e.closest('.copy_code_button, .line'))
         .filter(e => e.hasAttribute('style') || !e.matches('p, a, code, pre, span, small, div, em, strong, br'))
         .map(e => e.outerHTML.slice(0, 200))"""
     assert page.evaluate(elements) == []

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,13 @@ def test_details_of_a_wrong_kind_are_left_out_and_the_rest_is_kept(details: Any)
     read = from_json(_changed(turns=[row], tip="t"))
     assert from_json(parsed(as_text(read))) == read, "what was kept can be written and read"
     assert read.path[0].content == "x"
+
+
+def test_undo_keeps_what_another_window_wrote_meanwhile(tmp_path: Path) -> None:
+    store = ConversationStore(tmp_path)
+    made = store.save(talk("a", "lost?"))
+    store.delete(made.id)
+    store.save(replace(made.with_turn("user", "later"), turns=made.turns[:1]).showing(made.turns[0].id))
+    store.save(store.read(made.id).with_turn("user", "later"))
+    assert sorted(turn.content for turn in store.bring_back(made.id).turns) == ["a", "later", "lost?"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{made.id}.json"]

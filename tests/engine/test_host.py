@@ -222,6 +222,20 @@ def test_the_present_model_is_out_of_memory_before_one_that_needs_its_place_is_r
         assert ids_of(host.stream([5, 6], GREEDY))
 
 
+def test_the_adapter_that_answered_answers_again_after_a_load_that_failed(
+    tiny_llama: Path, tiny_adapter: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tiny.make_model(tmp_path / "broken")
+    (broken / "tokenizer.json").write_text("{")
+    with running(tiny_llama, settings) as host:
+        host.attach(str(tiny_adapter))
+        before = host.adapter
+        leave_too_little(monkeypatch, host, broken)
+        with pytest.raises(ModelRejected):
+            drain(host, broken)
+        assert before is not None and host.adapter == before
+
+
 def test_unloading_during_a_load_is_refused_with_what_to_do(tiny_llama: Path, settings: Settings) -> None:
     host = Host(settings)
     loading = host.load(ModelConfig(str(tiny_llama), precision="fp32"))

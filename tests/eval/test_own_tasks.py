@@ -1,18 +1,22 @@
 """A data file and a task file become a task; its scores are those of the metrics, its errors one sentence."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lm_eval.api import metrics as harness
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from eval.metrics.bleu.score import bleu
+from eval.compare.measure import Measure, is_known, measure
+from eval.compare.run import Metric
+from eval.metrics.bleu.score import bleu, bleu_counts
 from eval.metrics.chrf.score import chrf, chrf_counts, chrf_of_counts
 from eval.metrics.classification.score import class_counts, macro_f1_of_counts, mcc_of_counts
 from eval.metrics.diversity.score import diversity
@@ -257,3 +261,39 @@ def test_a_task_of_ones_own_may_not_take_the_name_of_another(tmp_path: Path) -> 
     path.write_text(path.read_text().replace("name: t", "name: sst2"))
     with pytest.raises(EvaluationError, match="there is another task sst2"):
         load(path)
+
+
+def test_the_files_of_results_name_how_each_score_of_a_whole_text_is_made(tmp_path: Path) -> None:
+    path = write(tmp_path, "kind: generation\ncolumns: {source: text, target: label}\n", lines(
+        {"text": "a", "label": "x"}, {"text": "b", "label": "y"}
+    ))
+    named = {metric["metric"]: metric["aggregation"] for metric in load(path).config()["metric_list"]}
+    assert (named["rouge1"], is_known(named["bleu"]), is_known(named["chrf"])) == ("mean", True, True)
+    # Sums of counts, as they stand in the samples file: one sentence like its reference, one unlike.
+    columns = [bleu_counts([text], [["a b c d e"]])[0].tolist() for text in ("a b c d e", "v w x y z")]
+    found = measure(Metric("bleu", named["bleu"], True), columns, columns)
+    assert isinstance(found, Measure)
+    want = sacrebleu.corpus_bleu(["a b c d e", "v w x y z"], [["a b c d e"] * 2]).score
+    assert float(found.statistic(found.rows[0].sum(axis=0))) == pytest.approx(want)
+
+
+def test_nobody_draws_examples_while_another_task_is_read(tmp_path: Path, model: EngineModel) -> None:
+    path = write(tmp_path, "kind: exact_match\n", lines({"question": "why", "answer": "so"}))
+    were_waiting = []
+
+    class Interrupting:
+        """The model, which reads a task of its own in the middle of another."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(model, name)
+
+        def render(self, messages: list[dict[str, str]], **options: bool) -> str:
+            other = threading.Thread(target=load, args=(path,), daemon=True)
+            other.start()
+            other.join(1.0)
+            were_waiting.append(other.is_alive())
+            return model.render(messages, **options)
+
+    load(path)  # what is imported once
+    load(path, Interrupting(), uses_chat_template=True)  # type: ignore[arg-type]
+    assert were_waiting and all(were_waiting)

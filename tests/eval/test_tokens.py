@@ -13,6 +13,7 @@ from eval.types import Unscored
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine.host import Host
 from llm_app.jobs.answers import EngineModel
+from llm_app.jobs.encoding import Encoding
 from tests.tiny import make_tokenizer
 
 PAIRS = [
@@ -50,13 +51,14 @@ def both(request: pytest.FixtureRequest, tiny_llama: Path, tmp_path_factory: pyt
 
 
 def test_pairs_are_encoded_as_the_reference_harness_does(both: tuple[EngineModel, HFLM]) -> None:
-    ours, theirs = both
+    _, theirs = both
     seen: list[tuple[list[int], list[int]]] = []
     theirs._loglikelihood_tokens = lambda requests, **_: seen.extend(r[1:] for r in requests)  # type: ignore[method-assign]
     from lm_eval.api.instance import Instance
 
     theirs.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in PAIRS])
-    assert [(list(a), list(b)) for a, b in ours._pairs(PAIRS)] == [(list(a), list(b)) for a, b in seen]
+    ours = [(list(a), list(b)) for a, b in Encoding(theirs.tokenizer).pairs(PAIRS)]
+    assert ours == [(list(a), list(b)) for a, b in seen]
 
 
 def test_E11_nothing_to_score_is_said_and_the_others_are_scored(both: tuple[EngineModel, HFLM]) -> None:

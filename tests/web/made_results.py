@@ -41,12 +41,19 @@ def asked_line(task: str, sample: int, requests: Sequence[tuple[str, str]], targ
 
 def choice_run(
     store: RunStore, rights: Sequence[bool], *, n_asked: int | None = None, ends: bool = True,
-    created: str = "2026-01-02T03:04:05.000006", prompt: str = "Question {n}\nAnswer:", **model: Any,
+    created: str = "2026-01-02T03:04:05.000006", prompt: str = "Question {n}\nAnswer:", **changed: Any,
 ) -> RunFolder:
-    """A run of one task of two choices, "yes" always the target, so many of whose samples have an answer."""
+    """A run of one task of two choices, "yes" always the target, so many of whose samples have an answer.
+
+    `changed`: what the task, the options or the model say otherwise, or the names that were asked for.
+    """
     n = n_asked or len(rights)
-    tasks = {"quiz": {"version": "1.0", "n_shots": 0, "n_samples": n, "digest": "d", "metrics": METRICS}}
-    folder = store.create(spec_of(tasks, created=created, **model))
+    task = {"version": "1.0", "n_shots": 0, "n_samples": n, "digest": "d", "metrics": METRICS}
+    task = {key: changed.pop(key, value) for key, value in task.items()}
+    asked, uses_template = changed.pop("asked", ["quiz"]), changed.pop("uses_chat_template", False)
+    spec = spec_of({"quiz": task}, created=created, **changed)
+    spec["options"]["uses_chat_template"] = uses_template
+    folder = store.create(spec | {"asked": asked})
     lines = []
     for i in range(n):
         text = prompt.format(n=i)

@@ -4,15 +4,18 @@ import json
 import re
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from eval.tasks import listing
 from eval.tasks.book import names
 from eval.tasks.harness import TaskOptions, load_tasks
 from llm_app.web.benchmark import picker, preflight
+from llm_app.web.benchmark.chooser import ChooseHandlers
 from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.benchmark.live import BenchmarkTally
 from llm_app.web.benchmark.preflight import Found, Tasks
+from llm_app.web.html import GONE
 from tests.web.bench import choose, look, own_task, start, watched
 from tests.web.site import Site, serving
 
@@ -92,6 +95,14 @@ def test_the_command_says_the_same_as_the_form(site: Site) -> None:
 def test_choosing_nothing_and_pressing_start_says_what_to_do(site: Site) -> None:
     frame = site.ask("benchmark-start", "click", "nothing")
     assert "Choose Smoke" in site.shown(frame, "benchmark-notice", ("benchmark-start", "click"))
+
+
+def test_with_nothing_chosen_no_empty_fold_of_prompts_stays(site: Site) -> None:
+    owners = (getattr(function.fn, "__self__", None) for function in site.page.fns.values())
+    shown = next(owner for owner in owners if isinstance(owner, ChooseHandlers)).show(gr.Request(session_hash="x"), ())
+    by_name = {getattr(part, "elem_id", None): value for part, value in shown.items()}
+    fold = next(value for part, value in shown.items() if isinstance(part, gr.Accordion))
+    assert GONE in fold["elem_classes"] and by_name["first-prompts"] == ""
 
 
 def test_comparing_without_an_adapter_is_refused_in_a_sentence(site: Site, task: str) -> None:

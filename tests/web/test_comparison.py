@@ -80,7 +80,16 @@ def test_runs_of_different_adapters_or_tasks_are_no_partners(made: Any) -> None:
     services, *_ = made
     pair(services, precision="nf4")
     first, second = services.runs().page()
-    assert partner_of(first, [first, second]) is None
+    assert partner_of(first, [first, second], services.runs()) is None
+
+
+def test_a_partner_that_was_asked_the_same_goes_before_a_newer_one(made: Any) -> None:
+    services, *_ = made
+    base, tuned = pair(services)
+    choice_run(services.runs(), TUNED, n_shots=5, adapter_name="lora", adapter="a" * 64)
+    store = services.runs()
+    found = partner_of(store.read(base), store.page(), store)
+    assert found is not None and found.id == tuned
 
 
 def test_what_cannot_be_compared_says_why(made: Any) -> None:

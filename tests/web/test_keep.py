@@ -10,7 +10,8 @@ import pytest
 
 from llm_app.conversations.form import MAX_BYTES
 from llm_app.web.chat.views import MAX_SHOWN
-from tests.web.keeping import HELLO, act, at_once, ids, kept, opened, replies, said
+from tests.live import slowed, wait_for
+from tests.web.keeping import HELLO, act, at_once, ids, kept, named, opened, replies, said
 from tests.web.site import Site, is_unchanged, serving, texts
 
 
@@ -119,12 +120,33 @@ def test_the_list_opens_searches_renames_deletes_and_undoes(site: Site) -> None:
     assert "No conversation contains this" in at_once(site, "keep-search", "change", "list", keep_search="zzz")["kept"]
     frame = at_once(site, "kept-presses", "click", "list", {"name": "open", "value": made.id})
     assert replies(frame) == ["a question about 困惑度", "an answer"] and frame["open"] == made.id
-    named = at_once(site, "keep-title", "submit", "list", keep_title=" My  <b>title</b> ")
-    assert "My &lt;b&gt;title&lt;/b&gt;" in named["kept"]
+    at_once(site, "keep-title", "submit", "list", keep_title=" My  <b>title</b> ")
+    renamed = at_once(site, "keep-search", "change", "list")
+    assert renamed["keep-title"] == "My <b>title</b>"
+    assert "My &lt;b&gt;title&lt;/b&gt;" in renamed["kept"]
     gone = at_once(site, "kept-presses", "click", "list", {"name": "delete", "value": made.id})
     assert made.id not in gone["kept"] and gone["conversation"] == [] and gone["open"] == ""
     back = at_once(site, "undo-delete", "click", "list")
     assert made.id in back["kept"] and replies(back) == ["a question about 困惑度", "an answer"]
+
+
+def test_a_rename_says_nothing_of_what_is_in_sight(site: Site) -> None:
+    first, second = kept(site, "first"), kept(site, "second")
+    at_once(site, "kept-presses", "click", "race", {"name": "open", "value": first.id})
+    outputs = set(site.function("keep-title", "blur")["outputs"])
+    in_sight = site.function("kept-presses", "click")["outputs"][0]
+    state = site.function("send", "click")["inputs"][1]
+    assert not outputs & {in_sight, state}, "it may be answered after the press that opens another"
+    at_once(site, "keep-title", "blur", "race", keep_title="Renamed")
+    frame = at_once(site, "kept-presses", "click", "race", {"name": "open", "value": second.id})
+    assert frame["keep-title"] == "second" and "Renamed" in frame["kept"]
+
+
+def test_a_page_whose_memory_was_emptied_goes_on_in_the_same_conversation(site: Site) -> None:
+    first = said(site, "long-open", "one")
+    del site.page.state_holder.session_data["long-open"]  # as after 200 other sessions, or a restart
+    second = said(site, "long-open", "two", open=first["open"])
+    assert second["open"] == first["open"] and replies(second)[:2] == replies(first)
 
 
 def test_files_go_out_and_come_in_again(site: Site) -> None:
@@ -204,3 +226,47 @@ def test_a_public_page_keeps_conversations_in_the_browser_and_nothing_on_its_dis
         assert "my secret" not in json.dumps(opened(site, frame["open"], "stranger"))
         disk = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size < 1_000_000]
         assert not any(b"my secret" in path.read_bytes() for path in disk)
+
+
+def test_a_public_page_whose_memory_was_emptied_goes_on_from_what_the_browser_keeps(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path, tiny_llama, is_public=True) as site:
+        components = site.config()["components"]
+        number = next(c["id"] for c in components if c["props"].get("storage_key") == "proofbench.chats")
+        opened(site, "", "visitor")
+        other = said(site, "visitor", "another one")["open"]
+        at_once(site, "new-chat", "click", "visitor")
+        first = said(site, "visitor", "one")
+        del site.page.state_holder.session_data["visitor"]  # as after half an hour
+        function = site.function("send", "click")
+        in_browser = {number: first[f"browserstate-{number}"], function["inputs"][0]: "two",
+                      by_name(site, "open"): first["open"], by_name(site, "option-max-new-tokens"): 6}  # fmt: skip
+        plain = zip(function["inputs"], site.inputs(function), strict=True)
+        body = {"data": [in_browser.get(n, value) for n, value in plain],
+                "fn_index": function["id"], "session_hash": "visitor", "event_data": None}  # fmt: skip
+        assert site.client.post("/gradio_api/queue/join", json=body).status_code == 200
+        done = [m for m in site.events("visitor") if m["msg"] == "process_completed"][-1]
+        second = named(site, function, done["output"]["data"])
+        assert second["open"] == first["open"] and replies(second)[:2] == replies(first)
+        shelf = second[f"browserstate-{number}"]
+        assert {row["proofbench"]["id"] for row in shelf} == {first["open"], other}, "nothing kept is lost"
+
+
+def by_name(site: Site, elem_id: str) -> int:
+    number: int = next(c["id"] for c in site.config()["components"] if c["props"].get("elem_id") == elem_id)
+    return number
+
+
+def test_on_a_public_page_an_id_alone_stops_nobodys_reply(tiny_llama: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, tiny_llama, is_public=True) as site:
+        opened(site, "", "owner")
+        first = said(site, "owner", "one")
+        with slowed(site.host, 0.05):
+            site.join("send", "click", "owner", message="two", option_max_new_tokens=40, option_temperature=1.5)
+            wait_for(lambda: site.host.status().n_running > 0, 5)
+            at_once(site, "kept-presses", "click", "stranger", {"name": "delete", "value": first["open"]})
+            opened(site, first["open"], "stranger")
+            frames = [m for m in site.events("owner") if m["msg"] == "process_completed"]
+        last = named(site, site.function("send", "click"), frames[-1]["output"]["data"])
+        assert "stopped" not in last["conversation"][-1]["content"][1]["text"]

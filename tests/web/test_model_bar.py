@@ -12,11 +12,13 @@ from llm_app.engine import fit
 from llm_app.engine.catalog import find_model
 from llm_app.engine.fit import Fit, MemoryUse
 from llm_app.engine.hub import NoNetwork, Offer
+from llm_app.engine.second import SecondModel
 from llm_app.web.model import views
 from llm_app.web.model.details import AdapterShelf, sample_prompt
 from llm_app.web.model.loader import Loader
 from llm_app.web.model.status import status_html
 from tests import tiny
+from tests.live import wait_for
 from tests.web.site import Site, serving
 
 
@@ -69,7 +71,7 @@ def test_a_hub_name_that_is_not_here_is_asked_about_and_nothing_is_fetched(site:
 
 
 def test_without_network_the_question_becomes_one_sentence(site: Site) -> None:
-    loader = Loader(site.host, site.services.settings)
+    loader = Loader(site.host, site.services.second, site.services.settings)
     loader.ask(ModelConfig("org/model"), "ab12")
     deadline = time.monotonic() + 30
     while loader.is_busy and time.monotonic() < deadline:
@@ -80,7 +82,7 @@ def test_without_network_the_question_becomes_one_sentence(site: Site) -> None:
 
 
 def test_an_offer_is_a_question_with_size_and_room_and_nothing_starts_by_itself(site: Site) -> None:
-    loader = Loader(site.host, site.services.settings)
+    loader = Loader(site.host, site.services.second, site.services.settings)
     loader.offer, loader.stage = Offer("org/model", "main", {"a.safetensors": 12 * 10**8}, 50 * 10**9), "offered"
     said = status_html(site.host.status(), loader, None)
     assert "Download 1.2 GB?" in said and "50 GB of disk are free" in said and not loader.is_busy
@@ -143,3 +145,37 @@ def test_a_model_that_comes_to_the_folder_is_offered_without_a_reload(site: Site
     shutil.copytree(tiny_llama, site.services.settings.models / "newcomer")
     offered = next(v for part, v in handler.look(before).items() if getattr(part, "elem_id", None) == "model")
     assert ("newcomer", "newcomer") in offered["choices"]
+
+
+def with_second(site: Site) -> SecondModel:
+    """The site with a second model that nobody asks."""
+    second = site.services.second
+    for _ in second.load(ModelConfig("tiny", precision="bf16")):
+        pass
+    assert second.host.status().state == "ready"
+    return second
+
+
+def test_a_second_model_is_given_back_where_the_next_one_does_not_fit_beside_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = with_second(site)
+    monkeypatch.setattr(fit, "free_bytes", lambda device: 10**6 if second.host.status().state == "ready" else 10**11)
+    said = ask(site, precision="nf4")
+    assert second.host.status().state == "empty" and "warning" not in said
+
+
+def test_a_second_model_is_given_back_before_another_is_loaded(site: Site) -> None:
+    second = with_second(site)
+    loader = Loader(site.host, second, site.services.settings)
+    loader.load(ModelConfig("tiny", precision="fp32"), "ab12")
+    wait_for(lambda: not loader.is_busy, 30)
+    assert second.host.status().state == "empty" and loader.failure is None
+
+
+def test_unload_gives_the_second_model_back_too(site: Site) -> None:
+    second = with_second(site)
+    site.ask("unload", "click")
+    assert second.host.status().state == "empty" and site.host.status().state == "empty"
+    for _ in site.host.load(ModelConfig("tiny", precision="fp32")):
+        pass

@@ -1,6 +1,7 @@
 """A person's own table becomes a task: read, guessed, tried out, kept. Handlers take and give values; no server."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,40 @@ def test_bad_rows_are_refused_until_they_are_left_out_on_purpose(settings: Setti
     refused = part.handlers.keep(gr.Request(), draft, *form())
     assert "1 of 3 rows cannot be used" in part.said(refused, "own-notice")
     kept = part.handlers.keep(gr.Request(), draft, *form(skips=True))
-    path = Path(kept[part.task])
+    path = Path(kept[part.task][0])
     assert path == settings.home / "tasks" / "capitals" / "capitals.yaml" and path.is_file()
+
+
+def test_a_task_that_is_used_again_is_chosen_again(settings: Settings, tmp_path: Path) -> None:
+    part = Part(settings)
+    draft, _ = begun(part, tmp_path)
+    kept = part.handlers.keep(gr.Request(), draft, *form(skips=True))[part.task]
+    again = part.handlers.use(gr.Request(), "capitals")[part.task]
+    assert kept[0] == again[0] and kept != again, "a state tells of a change only"
+
+
+def test_a_look_at_a_draft_that_was_kept_meanwhile_says_nothing(settings: Settings, tmp_path: Path) -> None:
+    part = Part(settings)
+    draft, _ = begun(part, tmp_path)
+    (draft.folder / ".check-0.yaml").write_text("tried out at the same time")
+    kept = part.handlers.keep(gr.Request(), draft, *form(skips=True))
+    assert [path.name for path in Path(kept[part.task][0]).parent.glob(".*")] == []
+    for late in (draft, None):
+        update = part.handlers.change(late, *form(skips=True))
+        assert list(update.values()) == [gr.skip()]
+
+
+def test_several_trials_of_one_draft_do_not_disturb_each_other(shelf: TaskShelf, tmp_path: Path) -> None:
+    draft = shelf.draft("capitals.csv", uploaded(tmp_path))
+    asked = checked(draft, raw())
+    with ThreadPoolExecutor(4) as pool:
+        tried = list(pool.map(lambda _: attempt(draft, asked, None, uses_template=False), range(12)))
+    assert {trial.n_usable for trial in tried} == {2}
+    assert [path.name for path in draft.folder.iterdir()] == ["capitals.csv"]
+
+
+def test_the_command_of_a_kept_task_is_one_argument_for_a_shell() -> None:
+    assert "--tasks &#x27;/my data/a.yaml&#x27;" in views.command("/my data/a.yaml")
 
 
 def test_the_name_of_a_known_benchmark_is_refused(settings: Settings, tmp_path: Path) -> None:

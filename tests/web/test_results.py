@@ -1,6 +1,7 @@
 """The results of a run on the page: its table, plots and history, and whose runs they are."""
 
 import re
+import time
 from pathlib import Path
 
 import gradio as gr
@@ -10,11 +11,13 @@ from starlette.requests import Request
 from eval.report import Row
 from llm_app.config import ServeConfig, Settings
 from llm_app.engine.host import Host
+from llm_app.jobs.store import Run
 from llm_app.services import Services
 from llm_app.web.benchmark import plots, table
-from llm_app.web.benchmark.results import Parts, ResultHandlers
+from llm_app.web.benchmark.results import Parts, ResultHandlers, _past
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.table_metrics import explained
+from llm_app.web.runs import views
 from llm_app.web.visitor import COOKIE
 from tests.web.made_results import choice_event, choice_run
 
@@ -81,11 +84,15 @@ def test_a_stopped_run_is_marked_as_partial(handlers: ResultHandlers, services: 
     assert "partial: 40 of 50 samples" in words(shown[parts.table]) and "stopped" in words(shown[parts.head])
 
 
-def test_a_running_run_shows_what_it_has_so_far(handlers: ResultHandlers, services: Services, parts: Parts) -> None:
+def test_scores_of_a_running_run_stand_in_its_card_alone(
+    handlers: ResultHandlers, services: Services, parts: Parts
+) -> None:
     folder = choice_run(services.runs(), RIGHTS, n_asked=50, ends=False)
     with folder:  # held open: somebody works on it
         shown = handlers.show(asking(), folder.id)
-        assert "running" in words(shown[parts.head]) and "partial: 40 of 50" in words(shown[parts.table])
+        assert (shown[parts.head], shown[parts.table]) == ("", "") and "quiz" in shown[parts.plots]
+    ended = handlers.look(asking(), folder.id, shown[parts.seen])
+    assert "partial: 40 of 50" in words(ended[parts.table])
 
 
 def test_nothing_is_sent_where_nothing_has_changed(handlers: ResultHandlers, services: Services, parts: Parts) -> None:
@@ -128,11 +135,47 @@ def test_W9_a_visitor_cannot_open_the_run_of_another_by_its_id(tmp_path: Path, p
 def test_the_history_of_a_task_holds_the_runs_before_it(
     handlers: ResultHandlers, services: Services, parts: Parts
 ) -> None:
-    choice_run(services.runs(), [True, False], created="2026-01-01T08:00:00.000000")
+    choice_run(services.runs(), [True, False] * 20, created="2026-01-01T08:00:00.000000")
     run = choice_run(services.runs(), RIGHTS, created="2026-01-03T08:00:00.000000")
-    choice_run(services.runs(), [True, True], created="2026-01-05T08:00:00.000000")
+    choice_run(services.runs(), [True] * 40, created="2026-01-05T08:00:00.000000")
     shown = handlers.show(asking(), run.id)[parts.history]
-    assert "01-01 08:00" in shown and "0.500" in shown and "01-03 08:00" in shown and "01-05" not in shown
+    assert "0.500" in shown and "0.750" in shown and "1.000" not in shown
+
+
+def test_the_history_leaves_out_what_was_asked_otherwise(
+    handlers: ResultHandlers, services: Services, parts: Parts
+) -> None:
+    store = services.runs()
+    otherwise = {"n_asked": 41, "digest": "other", "n_shots": 5, "version": "2", "uses_chat_template": True}
+    for name, value in otherwise.items():
+        choice_run(store, [True, False] * 20, created="2026-01-01T08:00:00.000000", **{name: value})
+    run = choice_run(store, RIGHTS, created="2026-01-03T08:00:00.000000")
+    assert "0.500" not in handlers.show(asking(), run.id)[parts.history]
+
+
+def test_a_past_score_has_the_samples_of_its_own_run() -> None:
+    now = row("acc", 0.75, n=10, n_answered=10, chance=0.5)  # stopped after 10 of 40
+    found = _past(now, Run("r", "done"), {
+        "results": {"quiz": {"acc,none": 0.5, "acc_stderr,none": 0.1}}, "n-samples": {"quiz": {"effective": 39}},
+    })  # fmt: skip
+    assert found is not None and (found.value, found.n, found.n_unscored, found.chance) == (0.5, 39, 1, None)
+    assert not found.is_partial
+
+
+def test_a_run_has_one_time_wherever_it_is_named(
+    handlers: ResultHandlers, services: Services, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        choice_run(services.runs(), RIGHTS, created="2026-01-01T08:00:00.000000")
+        run = choice_run(services.runs(), RIGHTS, created="2026-01-03T08:00:00.000000")
+        shown = handlers.show(asking(), run.id)
+        assert views.when("2026-01-03T08:00:00.000000") == "2026-01-03 16:00"
+        assert "2026-01-03 16:00" in shown[parts.head] and "01-03 16:00" in shown[parts.history]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_is_this_puts_the_numbers_of_the_run_into_the_formula() -> None:

@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 
 from llm_app.services import Services
-from llm_app.web.benchmark.exports import FORMS, ExportHandlers
+from llm_app.web.benchmark.exports import FORMS, ExportHandlers, _placed
 from llm_app.web.benchmark.results_cache import Shelf
 from tests.web.made_results import choice_run, text_run
 from tests.web.test_results import asking, services_of, words
@@ -64,6 +64,25 @@ def test_the_harness_files_come_as_they_are_in_one_archive(services: Services) -
 def test_a_form_that_has_nothing_to_hold_says_why(services: Services, form: str, reason: str) -> None:
     path, said = made(services, form, choice_run(services.runs(), [True]).id)
     assert path is None and reason in said
+
+
+@pytest.mark.parametrize("form", ["html-en", "html-zh", "csv", "markdown", "json", "samples"])
+def test_a_public_page_tells_nobody_where_a_visitors_own_task_lies(tmp_path: Path, form: str) -> None:
+    services, visitor = services_of(tmp_path / "home", is_public=True), "m" * 43
+    path = tmp_path / "home" / "visitor-tasks" / "x" / "mine" / "mine.yaml"
+    run = choice_run(services.runs(visitor), [True, False], asked=[str(path)]).id
+    file, _ = made(services, form, run, visitor=visitor)
+    assert file is not None and str(tmp_path / "home") not in file.read_text(encoding="utf-8")
+    handlers = ExportHandlers(services, Shelf(services.settings), gr.DownloadButton(), gr.HTML(), gr.HTML())
+    assert "--tasks=mine" in handlers.choose(asking(visitor), run)[-1]
+
+
+def test_two_exports_at_once_may_both_clear_away_what_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    root = tmp_path / "proofbench-exports"
+    root.mkdir()
+    (root / "gone").symlink_to(root / "nowhere")  # listed, and not there when it is looked at
+    assert _placed(b"x", "x.csv").read_bytes() == b"x"
 
 
 def test_B14_a_cell_that_would_be_a_formula_is_text(services: Services) -> None:

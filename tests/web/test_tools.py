@@ -11,7 +11,9 @@ import pytest
 from llm_app.config import ModelConfig
 from llm_app.jobs import ruler_run
 from llm_app.services import Services
+from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.benchmark.doctor import DoctorHandlers
+from llm_app.web.benchmark.preflight import Tasks
 from llm_app.web.benchmark.ruler import Parts, RulerHandlers
 from llm_app.web.benchmark.tools import TaskNames
 from llm_app.web.failures import SentenceError
@@ -55,6 +57,40 @@ def test_a_measurement_runs_in_line_and_a_reload_shows_its_table(services: Servi
     assert services.host.loaded.config == before, "what was loaded before answers again"
 
 
+def test_the_adapter_that_answered_before_a_measurement_answers_after_it(
+    services: Services, tiny_adapter: Path
+) -> None:
+    services.host.attach(str(tiny_adapter))
+    before, loaded = services.host.adapter, services.host.loaded
+    assert before is not None
+    ask = ruler_run.Ask(TEXT, 20)
+    list(ruler_run.start(services.host, loaded.config, ["fp32"], ask, services.runs()).run())
+    assert services.host.adapter == before
+    services.host.detach(before)
+
+
+@pytest.mark.parametrize("act", ["look", "start", "resume"])
+def test_no_benchmark_binds_to_a_model_that_a_measurement_is_passing_through(
+    services: Services, ruler: Any, act: str
+) -> None:
+    handlers, parts = ruler
+    run = handlers.start(asking(), *asked(("fp32", "bf16", "int8", "nf4")))[parts.run]
+    tasks, store = Tasks(services), services.runs()
+    try:
+        with pytest.raises(SentenceError) as refused:
+            match act:
+                case "look":
+                    list(tasks.look(["sst2"], BenchmarkConfig()))
+                case "start":
+                    tasks.start(["sst2"], BenchmarkConfig(), store)
+                case _:
+                    tasks.resume(store.open(run))
+        assert "Precisions are being measured" in str(refused.value)
+    finally:
+        handlers.stop(asking(), run)
+        assert services.queue.wait(run, 120)
+
+
 def test_stop_ends_it_soon_and_the_model_comes_back(services: Services, ruler: Any) -> None:
     handlers, parts = ruler
     before = services.host.loaded.config
@@ -78,7 +114,7 @@ def test_rows_read_from_the_folder_are_those_that_were_measured(services: Servic
     asked([]), asked(["int3"]), asked("fp32"), asked([["fp32"]]), asked(source="other"), asked(own=7), asked(own=" "),
     asked(own="x" * 200_001), asked(tokens=0), asked(tokens=1.5), asked(tokens="40"), asked(tokens=True),
     asked(tokens=10**9), asked(tokens=float("nan")), asked(task="no_such_task"), asked(task=["sst2"]),
-    asked(task="../../x"), asked(task="choices", limit=-1),
+    asked(task="../../x"), asked(task="choices", limit=-1), asked(source=["own"]), asked(source={}),
 ], ids=lambda values: repr(values)[:40])  # fmt: skip
 def test_W6_the_ruler_refuses_what_no_form_would_send(services: Services, ruler: Any, values: list[object]) -> None:
     handlers, parts = ruler
@@ -97,7 +133,9 @@ def test_the_doctor_shows_the_first_prompt_as_sent_and_what_is_wrong_with_it(ser
     assert "without the chat template" in words(both[scored])
 
 
-@pytest.mark.parametrize(("task", "way"), [("no_such_task", "off"), ("choices", "maybe"), (7, "on"), ("", "off")])
+@pytest.mark.parametrize(("task", "way"), [
+    ("no_such_task", "off"), ("choices", "maybe"), (7, "on"), ("", "off"), ("choices", ["on"]), ("choices", {}),
+])  # fmt: skip
 def test_W6_the_doctor_refuses_what_no_form_would_send(services: Services, task: object, way: object) -> None:
     said, found, scored = gr.HTML(), gr.HTML(), gr.HTML()
     *_, shown = DoctorHandlers(services, FIND, said, found, scored).look(task, way)

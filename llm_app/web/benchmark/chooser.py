@@ -86,9 +86,10 @@ class ChooseHandlers:
         except Exception as error:
             return self._failed(error)
 
-    def add(self, choice: tuple[str, ...], name: str | None) -> Update:
-        """Choose a task file that was made on this page."""
-        return {self._parts.choice: (*choice, name)} if name and name not in choice else {self._parts.notice: ""}
+    def add(self, choice: tuple[str, ...], picked: tuple[str, str] | None) -> Update:
+        """Choose a task file that was made on this page; beside its path stands a word by chance."""
+        path = picked[0] if picked else ""
+        return {self._parts.choice: (*choice, path)} if path and path not in choice else {self._parts.notice: ""}
 
     def show(self, request: gr.Request, choice: tuple[str, ...]) -> Update:
         """What is chosen, at once; what is known of it follows."""
@@ -108,13 +109,14 @@ class ChooseHandlers:
             parts.about: f'<p class="about">{text.pair(suite.about)}</p>' if suite is not None else "",
             parts.facts: waiting(text.both("phase_tasks")) if choice else "", parts.notice: "",
             parts.start: gr.update(variant="primary" if choice else "secondary"),
+            **({} if choice else self._nothing()),
         }  # fmt: skip
 
     def look(self, request: gr.Request, choice: tuple[str, ...], *form: object) -> Iterator[Update]:
         """The card before the start, filled as it becomes known, until something else is chosen."""
         parts = self._parts
         if not choice:
-            yield {parts.facts: "", parts.prompts: "", parts.fold: unfolded(False, "fold"), parts.command: ""}
+            yield self._nothing()
             return
         try:
             config = self._form.read(form)
@@ -158,6 +160,11 @@ class ChooseHandlers:
                    parts.start: gr.update(interactive=True)}  # fmt: skip
         except Exception as error:
             yield {**self._failed(error), parts.start: gr.update(interactive=True)}
+
+    def _nothing(self) -> Update:
+        """What is known where nothing is chosen."""
+        parts = self._parts
+        return {parts.facts: "", parts.prompts: "", parts.fold: unfolded(False, "fold"), parts.command: ""}
 
     def _remember(self, request: gr.Request, choice: tuple[str, ...]) -> None:
         self._latest[request.session_hash or ""] = choice

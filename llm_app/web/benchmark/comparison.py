@@ -1,12 +1,14 @@
 """Did it help? Choosing what is compared, the verdict, and the samples that were fixed or broken."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.store import Run, RunStore
 from llm_app.services import Services
@@ -14,9 +16,9 @@ from llm_app.web import text
 from llm_app.web.benchmark import comparison_view, samples_view
 from llm_app.web.benchmark.results_cache import Compared, Shelf
 from llm_app.web.benchmark.samples_controls import PAGE, Browser, Update, build_browser, cut, paged, wanted
-from llm_app.web.benchmark.table import when
 from llm_app.web.failures import SentenceError, error_notice, note_error
-from llm_app.web.html import html, shown
+from llm_app.web.html import GONE, html, unfolded
+from llm_app.web.runs.views import when
 from llm_app.web.views import notice
 from llm_app.web.visitor import runs_of
 
@@ -62,7 +64,7 @@ def build_comparison(services: Services, shelf: Shelf, selected: gr.State, compa
         )  # fmt: skip
         partner = gr.Button(text.label("result_base_or_adapter"), scale=0, min_width=0, elem_id="compare-partner")
     verdict = html("", elem_id="verdict")
-    with gr.Column(visible="hidden", elem_id="changes", min_width=0) as samples:
+    with gr.Column(elem_id="changes", elem_classes=[GONE], min_width=0) as samples:
         browser = build_browser("changes", KINDS)
     choice = Choice(baseline, candidates, compare, verdict, samples)
     handlers = ComparisonHandlers(services, shelf, choice, browser, compared)
@@ -96,18 +98,19 @@ class ComparisonHandlers:
     def choose(self, request: gr.Request, selected: object) -> Update:
         """Another run is shown: offer what it can be compared with."""
         c = self._choice
-        nothing: Update = {c.verdict: "", c.samples: shown(False), self._compared: ()}
+        nothing: Update = {c.verdict: "", c.samples: unfolded(False), self._compared: ()}
         if not selected:
             return nothing
         try:
-            runs = offered(runs_of(request, self._services))
+            store = runs_of(request, self._services)
+            runs = offered(store)
             run = next((run for run in runs if run.id == selected), None)
+            other = partner_of(run, runs, store) if run else None
         except Exception as error:
             return nothing | {c.verdict: self._failed(error)}
         if run is None:
             return nothing
         choices = [(_title(other), other.id) for other in runs if set(other.tasks) & set(run.tasks)]
-        other = partner_of(run, runs)
         hint = "result_compare_hint" if len(choices) > 1 else "result_compare_needs_two"
         return nothing | {
             c.baseline: gr.update(choices=choices, value=other.id if other and not other.adapter else None),
@@ -128,9 +131,10 @@ class ComparisonHandlers:
     def compare_partner(self, request: gr.Request, selected: object) -> Iterator[Update]:
         """Base against adapter, whichever of them is shown."""
         try:
-            runs = offered(runs_of(request, self._services))
+            store = runs_of(request, self._services)
+            runs = offered(store)
             run = next((run for run in runs if run.id == selected), None)
-            other = partner_of(run, runs) if run else None
+            other = partner_of(run, runs, store) if run else None
             if run is None or other is None:
                 raise SentenceError("result_no_partner")
         except Exception as error:
@@ -158,7 +162,7 @@ class ComparisonHandlers:
 
     def _compare(self, request: gr.Request, runs: Sequence[str]) -> Iterator[Update]:
         c = self._choice
-        yield {c.verdict: notice(text.both("result_comparing_runs")), c.samples: shown(False)}
+        yield {c.verdict: notice(text.both("result_comparing_runs")), c.samples: unfolded(False)}
         try:
             found = self._shelf.compared(self._folders(request, runs))
         except Exception as error:
@@ -167,7 +171,7 @@ class ComparisonHandlers:
         has_tasks = any(one.comparison.tasks for one in found)
         yield {
             c.verdict: comparison_view.verdicts([one.comparison for one in found]),
-            c.samples: shown(has_tasks), self._compared: tuple(runs),
+            c.samples: unfolded(has_tasks), self._compared: tuple(runs),
             self._browser.kind: "all", self._browser.search: "",
             **(self._samples(request, tuple(runs), [None, "all", "", False, 0]) if has_tasks else {}),
         }  # fmt: skip
@@ -218,15 +222,39 @@ def offered(store: RunStore) -> list[Run]:
     return [run for run in store.page(0, N_OFFERED) if run.kind == "benchmark" and run.n_done > 0]
 
 
-def partner_of(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The newest run of the same base and tasks, one with an adapter and one without."""
-    return next(
-        (
-            other for other in runs
-            if (other.model, other.precision, other.tasks) == (run.model, run.precision, run.tasks)
-            and bool(other.adapter) != bool(run.adapter)
-        ), None,
-    )  # fmt: skip
+def partner_of(run: Run, runs: Sequence[Run], store: RunStore) -> Run | None:
+    """The newest run of the same base and tasks, one with an adapter and one without, that was asked the same.
+
+    Where none was, the newest of them: what differs is said when they are compared.
+    """
+    found = [
+        other for other in runs
+        if (other.model, other.precision, other.tasks) == (run.model, run.precision, run.tasks)
+        and bool(other.adapter) != bool(run.adapter)
+    ]  # fmt: skip
+    for other in found:
+        with suppress(UserError, KeyError):  # deleted meanwhile, or of an earlier version
+            spec = store.open(run.id).spec()
+            if is_asked_alike(spec, store.open(other.id).spec(), spec["tasks"]):
+                return other
+    return found[0] if found else None
+
+
+def is_asked_alike(one: Mapping[str, Any], other: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether two runs were asked the same in these tasks and groups.
+
+    Of each task its data and definition, version, shots and number of samples; of the runs the seed of the examples
+    and the chat template. `one` and `other` are what spec.json says.
+    """
+    def conditions(spec: Mapping[str, Any]) -> tuple[object, ...]:
+        uses_template = spec["options"]["uses_chat_template"]
+        return spec["options"]["seed"], uses_template, spec["model"]["template"] if uses_template else None
+
+    def asked(spec: Mapping[str, Any], name: str) -> object:
+        group = spec.get("groups", {}).get(name)
+        return [group, *(spec["tasks"].get(task) for task in (group["tasks"] if group else [name]))]
+
+    return conditions(one) == conditions(other) and all(asked(one, name) == asked(other, name) for name in names)
 
 
 def tasks_of(compared: Sequence[Compared]) -> dict[str, tuple[Compared, str, int]]:

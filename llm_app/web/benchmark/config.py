@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from eval.tasks.harness import TaskOptions
+from llm_app.config import SAMPLES, SEEDS, SHOTS
 from llm_app.engine.loading import LoadedModel
 from llm_app.jobs.doctor import is_base_model
 from llm_app.options import check_options, option
@@ -14,8 +15,8 @@ class BenchmarkConfig:
 
     n_shots: int | None = option(
         None,
-        min=0,
-        max=64,
+        min=SHOTS[0],
+        max=SHOTS[1],
         label=("Shots", "示例数"),
         help=(
             "Examples before each question; empty is the task's own number.",
@@ -24,8 +25,8 @@ class BenchmarkConfig:
     )
     limit: int | None = option(
         None,
-        min=1,
-        max=1_000_000,
+        min=SAMPLES[0],
+        max=SAMPLES[1],
         label=("Limit", "样本上限"),
         help=(
             "First samples of each task; empty is the suite's number, or all.",
@@ -34,8 +35,8 @@ class BenchmarkConfig:
     )
     example_seed: int | None = option(
         None,
-        min=0,
-        max=2**31 - 1,
+        min=SEEDS[0],
+        max=SEEDS[1],
         label=("Seed", "随机种子"),
         help=("For the choice of examples; empty is the harness's own.", "用于挑选示例；留空则用评测框架自带的种子。"),
     )

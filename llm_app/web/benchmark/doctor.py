@@ -60,7 +60,7 @@ class DoctorHandlers:
         """The first prompts as they will be sent, and what would spoil a score."""
         yield {self._said: notice(text.both("tool_looking"))}
         try:
-            if way not in WAYS:
+            if not isinstance(way, str) or way not in WAYS:
                 raise SentenceError("wrong_value")
             host, name, is_templated = self._services.host, self._find(task), way == "on"
             model, loaded = EngineModel(host, adapter=host.adapter), host.loaded

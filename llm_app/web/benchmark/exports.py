@@ -10,14 +10,15 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from eval.compare.changes import answer_text
-from eval.report import Format, comparison_section, export
+from eval.report import Format, Reported, comparison_section, export
 from eval.report.sheet import Cell, csv_text
 from eval.types import EvaluationError
 from llm_app.config import Settings
@@ -27,6 +28,7 @@ from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.reports import read_reports
 from llm_app.services import Services
 from llm_app.web import text
+from llm_app.web.benchmark.preflight import shown_command
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.results_markup import MAX_TEXT, block, passage
 from llm_app.web.failures import SentenceError, error_notice, note_error
@@ -101,7 +103,7 @@ class ExportHandlers:
             return [*nothing, ""]
         try:
             folder = runs_of(request, self._services).open(str(selected))
-            command = read_reports([str(folder.path)], self._services.settings)[0].command
+            command = shown_command(folder.spec(), self._services.settings)
         except Exception as error:
             return [None, gr.update(value=None, interactive=False), self._failed(error), "", ""]
         return [*nothing, command]
@@ -142,19 +144,29 @@ def _page(language: Any) -> Callable[[_Asked], bytes]:
     """The HTML report; with a comparison, that stands first."""
 
     def made(asked: _Asked) -> bytes:
-        names = [str(folder.path) for folder in asked.compared or [asked.folder]]
+        folders = asked.compared or [asked.folder]
         sections = []
-        if len(names) > 1:
-            comparisons = compare_runs(names, asked.settings)
+        if len(folders) > 1:
+            comparisons = compare_runs([str(folder.path) for folder in folders], asked.settings)
             sections = [comparison_section(comparison, language) for comparison in comparisons]
-        reports = read_reports(names, asked.settings)
+        reports = _reports(folders, asked.settings)
         return export(reports, "html", language=language, sections=sections).encode()
 
     return made
 
 
 def _text(form: Format) -> Callable[[_Asked], bytes]:
-    return lambda asked: export(read_reports([str(asked.folder.path)], asked.settings), form).encode()
+    return lambda asked: export(_reports([asked.folder], asked.settings), form).encode()
+
+
+def _reports(folders: Sequence[RunFolder], settings: Settings) -> list[Reported]:
+    """Each run with the command that the page shows."""
+    folders = list({folder.id: folder for folder in folders}.values())
+    reports = read_reports([str(folder.path) for folder in folders], settings)
+    return [
+        replace(report, command=shown_command(folder.spec(), settings))
+        for folder, report in zip(folders, reports, strict=True)
+    ]
 
 
 def _harness_files(asked: _Asked) -> bytes:
@@ -210,8 +222,9 @@ def _placed(data: bytes, name: str) -> Path:
     root = Path(tempfile.gettempdir()) / "proofbench-exports"
     root.mkdir(mode=0o700, exist_ok=True)
     for old in root.iterdir():
-        if time.time() - old.stat().st_mtime > KEEP_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another export removed it
+            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(dir=root))
     path = folder / name
     path.write_bytes(data)

@@ -28,6 +28,7 @@ class TaskSoFar:
     name: str
     n_total: int
     metrics: list[Metric]
+    shares_passages: bool
     results: dict[int, Result] = field(default_factory=dict)
     score: str = ""
     n_in_score: int = 0
@@ -35,7 +36,9 @@ class TaskSoFar:
     def score_now(self) -> str:
         """`acc 0.62 ± 0.04`, of what is done."""
         if self.n_in_score != len(self.results):
-            self.score = running_score(self.metrics, list(self.results.values()))
+            self.score = running_score(
+                self.metrics, list(self.results.values()), shares_passages=self.shares_passages
+            )
             self.n_in_score = len(self.results)
         return self.score
 
@@ -50,9 +53,12 @@ class BenchmarkTally:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
+        spec = folder.spec()
         self._tasks = {
-            name: TaskSoFar(name, int(task.get("n_samples") or 0), _metrics(task))
-            for name, task in folder.spec().get("tasks", {}).items()
+            name: TaskSoFar(
+                name, int(task.get("n_samples") or 0), _metrics(task), name in spec.get("with_passages", ())
+            )
+            for name, task in spec.get("tasks", {}).items()
         }
         self._log: deque[Markup] = deque(maxlen=LOG_LINES)
         self._last: tuple[str, int] | None = None

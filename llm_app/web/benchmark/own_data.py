@@ -27,7 +27,10 @@ FORM_NAMES = {
 
 
 def build_own_data(page: gr.Blocks, services: Services) -> gr.State:
-    """The part, in the place where it is called. The state is the path of the task file to be asked next, or None."""
+    """The part, in the place where it is called.
+
+    The state is (path, word by chance) of the task file to be asked next, or None.
+    """
     task: gr.State = gr.State(None)
     html(f'<p class="intro">{text.both("own_intro")}</p>')
     with gr.Row(elem_classes="own-data", equal_height=False):

@@ -101,7 +101,10 @@ class OwnDataHandlers:
 
     def change(self, draft: Draft | None, *form: object) -> Update:
         """Show what the form, as it stands now, would ask."""
-        return self._try(lambda: self._tried(draft, self._raw(form)))
+        update = self._try(lambda: self._tried(draft, self._raw(form)))
+        # Keep, pressed at the same moment, has said all there is to say.
+        is_gone = draft is None or not draft.folder.is_dir()
+        return {self._parts.trial: gr.skip()} if is_gone else update
 
     def keep(self, request: gr.Request, draft: Draft | None, *form: object) -> Update:
         """Make the draft a task, and choose it."""
@@ -119,7 +122,7 @@ class OwnDataHandlers:
             parts = self._parts
             said = notice(text.both("own_made", task=asked.name))
             return {
-                **self._listed(shelf, chosen=asked.name), parts.notice: said, parts.task: str(path),
+                **self._listed(shelf, chosen=asked.name), parts.notice: said, parts.task: _picked(path),
                 parts.draft: None, parts.head: "", parts.trial: "",
             }  # fmt: skip
 
@@ -135,7 +138,7 @@ class OwnDataHandlers:
         def use() -> Update:
             kept = self._chosen(request, name)
             said = notice(text.both("own_chosen", task=kept.name))
-            return {self._parts.task: str(kept.path), self._parts.notice: said}
+            return {self._parts.task: _picked(kept.path), self._parts.notice: said}
 
         return self._try(use)
 
@@ -243,6 +246,11 @@ class OwnDataHandlers:
     def _link(self, kept: Kept) -> str:
         link = views.download_link(kept.name, kept.path.read_text(encoding="utf-8"))
         return link if self._services.settings.is_public else link + views.command(str(kept.path))
+
+
+def _picked(path: Path) -> tuple[str, str]:
+    # With a word by chance: a state tells of a change only, and the same task may be chosen twice.
+    return str(path), secrets.token_hex(4)
 
 
 def _seen(is_visible: bool) -> bool | str:

@@ -21,6 +21,7 @@ from llm_app.jobs.store import RunStore
 
 MEGABYTE = 1 << 20
 DRAFT, DELETED = ".draft-", ".deleted-"
+CHECK = ".check-"  # a task file that is being tried out, in the folder of its draft
 DRAFT_SECONDS = 3 * 3_600  # a draft that nobody touched for so long is thrown away
 SHOWN_ROWS = 5
 MAX_COLUMNS = 200
@@ -117,6 +118,8 @@ class TaskShelf:
             if target.exists():
                 raise UserError(f"There is a task {name} already. Choose another name, or delete that one.")
             draft.folder.rename(target)
+            for left in target.glob(f"{CHECK}*"):
+                left.unlink(missing_ok=True)
         except BaseException:
             file.unlink(missing_ok=True)
             raise

@@ -1,5 +1,6 @@
 """A task file tried out before it is kept: which rows it can use, and what the model would be asked first."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -13,9 +14,8 @@ from eval.tasks.own_file import KINDS, AnswerForm, Kind, read_task_file
 from eval.types import Model, Request
 from llm_app.errors import UserError
 from llm_app.web.benchmark.own_data_guess import ROLES
-from llm_app.web.benchmark.own_data_shelf import Draft
+from llm_app.web.benchmark.own_data_shelf import CHECK, Draft
 
-CHECK = "check.yaml"
 FORMS = ("auto", *get_args(AnswerForm))
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_SHOWN_DROPPED = 200
@@ -115,7 +115,7 @@ def attempt(draft: Draft, asked: Asked, model: Model | None, *, uses_template: b
     text = task_text(draft, asked)
     if not draft.folder.is_dir():
         raise UserError("The uploaded file is no longer here. Upload it again.", param="data")
-    path = draft.folder / CHECK
+    path = draft.folder / f"{CHECK}{secrets.token_hex(8)}.yaml"  # others may be tried at the same time
     path.write_text(yaml.safe_dump({**yaml.safe_load(text), "skip_bad_rows": True}), encoding="utf-8")
     try:
         docs = read_docs(path, read_task_file(path))

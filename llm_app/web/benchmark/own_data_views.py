@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from typing import Any
 
 from llm_app.web.benchmark.own_data_shelf import Draft
@@ -40,7 +41,7 @@ def trial(tried: Trial, *, skips: bool) -> str:
 
 def command(path: str) -> str:
     """The command line that asks the same."""
-    line = f"python -m llm_app benchmark --tasks {path}"
+    line = f"python -m llm_app benchmark --tasks {shlex.quote(path)}"
     return _folded("own_command", line)
 
 

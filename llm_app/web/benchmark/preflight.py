@@ -1,12 +1,11 @@
 """What is known before the start: requests, tokens, time, memory, and the first prompt as the model gets it."""
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from eval.report.markup import element
-from eval.tasks.harness import Suite, TaskOptions
+from eval.tasks.harness import TaskOptions
 from llm_app.config import Settings
 from llm_app.engine.host import Host
 from llm_app.errors import UserError
@@ -16,12 +15,14 @@ from llm_app.jobs.command import command_of
 from llm_app.jobs.doctor import Diagnosis, Finding, examine
 from llm_app.jobs.estimate import Estimate, Speed, count, estimate
 from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.ruler_run import RulerRun
 from llm_app.jobs.store import RunStore
 from llm_app.options import Text
 from llm_app.services import Services
 from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.benchmark.results_markup import block, passage, said
 from llm_app.web.failures import SentenceError
+from llm_app.web.runs.kind import check_model
 from llm_app.web.runs.views import duration, short
 from llm_app.web.text import both, filled, pair
 from llm_app.web.views import SEPARATOR, gigabytes, joined, notice
@@ -44,11 +45,11 @@ class Found:
 
 
 class Tasks:
-    """Reads tasks, one at a time in this process: the harness draws its examples from generators that all share."""
+    """Reads tasks for the loaded model, which must be the one that is there when their turn comes."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
         self._host, self._settings, self._queue = services.host, services.settings, services.queue
-        self._lock = threading.Lock()
 
     def look(self, names: Sequence[str], config: BenchmarkConfig) -> Iterator[Phase | Found]:
         """Phases, then what was found, first without the time, which is not measured while a run is under way.
@@ -58,7 +59,7 @@ class Tasks:
         host, options = self._host, self.options(config)
         yield "phase_tasks"
         model = EngineModel(host, adapter=host.adapter)
-        suite = self._suite(names, options, model)
+        suite = load_suite(list(names), options, self._settings, model)
         yield "phase_prompts"
         diagnosis = examine(model, host.loaded, suite.tasks, uses_chat_template=options.uses_chat_template)
         work = count(host.loaded, model, suite.tasks)
@@ -79,8 +80,7 @@ class Tasks:
         made: list[Benchmark] = []
         try:
             for adapter in [None, host.adapter] if config.compare_with_base else [host.adapter]:
-                with self._lock:
-                    made.append(start(host, list(names), options, self._settings, adapter=adapter, store=store))
+                made.append(start(host, list(names), options, self._settings, adapter=adapter, store=store))
         except UserError:
             for benchmark in made:
                 store.delete(benchmark.folder.id)
@@ -92,14 +92,16 @@ class Tasks:
 
         Raises: UserError.
         """
-        with self._lock:
-            return resume(self._host, folder, self._settings)
+        self._refuse_passing_models()
+        check_model(folder.spec(), self._services)
+        return resume(self._host, folder, self._settings)
 
     def options(self, config: BenchmarkConfig) -> TaskOptions:
         """The options as the tasks take them.
 
         Raises: UserError where they do not go with this model or this page.
         """
+        self._refuse_passing_models()
         if config.allows_code and self._settings.is_public:
             raise SentenceError("no_code_here")
         options = config.task_options(self._host.loaded)
@@ -107,9 +109,10 @@ class Tasks:
             raise SentenceError("no_adapter")
         return options
 
-    def _suite(self, names: Sequence[str], options: TaskOptions, model: EngineModel) -> Suite:
-        with self._lock:
-            return load_suite(list(names), options, self._settings, model)
+    def _refuse_passing_models(self) -> None:
+        """Raises: UserError while precisions are measured: the model that is loaded now will be gone, or soon is."""
+        if self._queue.holds(RulerRun):
+            raise SentenceError("ruler_under_way")
 
 
 def command(names: Sequence[str], config: BenchmarkConfig, host: Host, settings: Settings) -> str:
@@ -120,12 +123,18 @@ def command(names: Sequence[str], config: BenchmarkConfig, host: Host, settings:
         return ""
     if not names:
         return ""
-    if settings.is_public:  # where a visitor's own file lies is nobody's business
-        names = [short(name) for name in names]
     model = {"name": loaded.entry.name, "adapter_name": host.adapter, "precision": loaded.precision}
     options = asdict(config.task_options(loaded))
-    line = command_of({"model": model, "context": loaded.n_context, "asked": list(names), "options": options})
+    spec = {"model": model, "context": loaded.n_context, "asked": list(names), "options": options}
+    line = shown_command(spec, settings)
     return f"{line} --compare-with-base" if config.compare_with_base else line
+
+
+def shown_command(spec: Mapping[str, Any], settings: Settings) -> str:
+    """The command that repeats a run; on a public page without the folders in which visitors' own files lie."""
+    if settings.is_public:
+        spec = {**spec, "asked": [short(name) for name in spec["asked"]]}
+    return command_of(spec)
 
 
 def facts(found: Found) -> str:

@@ -1,4 +1,7 @@
-"""Results of the chosen run: table, plots, samples, comparison, export. A running run's are shown as they come."""
+"""Results of the chosen run: table, plots, samples, comparison, export.
+
+While it runs, its card above has the scores so far; here stand its plots and samples.
+"""
 
 import secrets
 from collections.abc import Mapping
@@ -18,13 +21,14 @@ from llm_app.jobs.store import Run, RunStore
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark import plots, table
-from llm_app.web.benchmark.comparison import build_comparison, title_of
+from llm_app.web.benchmark.comparison import build_comparison, is_asked_alike, title_of
 from llm_app.web.benchmark.exports import build_exports
 from llm_app.web.benchmark.results_cache import Figures, Shelf, Stamp, stamp_of
 from llm_app.web.benchmark.results_markup import block, said
 from llm_app.web.benchmark.samples import build_samples
 from llm_app.web.failures import SentenceError, error_notice, note_error
-from llm_app.web.html import html, shown
+from llm_app.web.html import GONE, html, unfolded
+from llm_app.web.runs.views import when
 from llm_app.web.visitor import runs_of
 
 RUNNING_SECONDS, IDLE_SECONDS = 2.0, 6.0
@@ -52,7 +56,7 @@ def build_results(page: gr.Blocks, services: Services, selected: gr.State) -> No
     shelf = Shelf(services.settings)
     compared = gr.State(())
     empty = html(block(said("result_no_run_chosen")), elem_id="results-empty", elem_classes="empty")
-    with gr.Column(visible="hidden", elem_id="results", elem_classes="results", min_width=0) as everything:
+    with gr.Column(elem_id="results", elem_classes=["results", GONE], min_width=0) as everything:
         head, rows = html("", elem_id="results-head"), html("", elem_id="results-table")
         # Their children are there from the start: a button that is shown before its tab is opened would stay hidden.
         with gr.Tabs(elem_classes="views"):
@@ -87,7 +91,7 @@ class ResultHandlers:
         """A run, or that none is chosen."""
         p = self._parts
         if not isinstance(selected, str) or not selected:
-            return {p.empty: block(said("result_no_run_chosen")), p.all: shown(False), p.seen: ()}
+            return {p.empty: block(said("result_no_run_chosen")), p.all: unfolded(False, "results"), p.seen: ()}
         try:
             store = runs_of(request, self._services)
             folder, run = store.open(selected), self._run(store, selected)
@@ -97,7 +101,7 @@ class ResultHandlers:
         except Exception as error:
             request_id = secrets.token_hex(4)
             note_error(error, request_id)
-            return {p.empty: error_notice(error, request_id), p.all: shown(False), p.seen: (selected,)}
+            return {p.empty: error_notice(error, request_id), p.all: unfolded(False, "results"), p.seen: (selected,)}
 
     def look(self, request: gr.Request, selected: object, seen: Stamp) -> Update:
         """The same run a moment later; nothing is sent where nothing has changed."""
@@ -123,21 +127,22 @@ class ResultHandlers:
         pace = gr.Timer(RUNNING_SECONDS if is_open else IDLE_SECONDS)
         if run.n_done == 0:
             nothing = block(said("result_run_has_nothing_yet" if is_open else "result_run_is_empty"))
-            return {p.empty: nothing, p.all: shown(False), p.timer: pace, p.seen: stamp}
+            return {p.empty: nothing, p.all: unfolded(False, "results"), p.timer: pace, p.seen: stamp}
         figures = self._shelf.figures(folder, is_running=is_running)
         return {
-            p.empty: "", p.all: shown(True),
-            p.head: table.head(run, figures), p.table: table.table(figures.rows),
+            p.empty: "", p.all: unfolded(True, "results"),
+            p.head: "" if is_open else table.head(run, figures),
+            p.table: "" if is_open else table.table(figures.rows),
             p.plots: plots.overview(figures.rows),
             p.history: gr.skip() if is_running else plots.history(self._history(store, run, figures)),
             p.timer: pace, p.seen: stamp,
         }  # fmt: skip
 
     def _history(self, store: RunStore, run: Run, figures: Figures) -> dict[str, list[Bar]]:
-        """The first metric of each task in this run and in those before that were run to the end."""
-        mine = first_of(figures.rows)
+        """The first metric of each task in this run and in those before that were asked the same, to the end."""
+        mine, spec = first_of(figures.rows), store.open(run.id).spec()
         found: dict[str, list[Bar]] = {
-            task: [Bar(f"{table.when(run.created)[5:]} · {figures.reported.label}", 0, row)]
+            task: [Bar(f"{when(run.created)[5:]} · {figures.reported.label}", 0, row)]
             for task, row in mine.items() if row.value is not None
         }
         for other in store.page(0, N_LOOKED_AT):
@@ -146,13 +151,15 @@ class ResultHandlers:
             if not wanted or not is_earlier or not set(other.tasks) & set(run.tasks):
                 continue
             try:
-                results = read_results(store.open(other.id))
-            except UserError:
-                continue  # damaged or deleted; its own line in the list says so
+                before = store.open(other.id)
+                results, theirs = read_results(before), before.spec()
+                wanted = [task for task in wanted if is_asked_alike(spec, theirs, [task])]
+            except (UserError, KeyError):
+                continue  # damaged, deleted or of an earlier version; its own line in the list says so
             for task in wanted:
                 past = _past(mine[task], other, results)
                 if past is not None:
-                    found[task].append(Bar(f"{table.when(other.created)[5:]} · {title_of(other)}", 5, past))
+                    found[task].append(Bar(f"{when(other.created)[5:]} · {title_of(other)}", 5, past))
         return found
 
 
@@ -173,4 +180,8 @@ def _past(row: Row, run: Run, results: Mapping[str, Any]) -> Row | None:
     stderr = finite(scores.get(f"{row.metric}_stderr,{row.filter}"))
     half = None if stderr is None else NORMAL * stderr
     ends = (None, None) if half is None else (value - half, value + half)
-    return replace(row, value=value, stderr=stderr, low=ends[0], high=ends[1])
+    n = results.get("n-samples", {}).get(row.task, {}).get("effective", row.n_asked)
+    return replace(
+        row, value=value, stderr=stderr, low=ends[0], high=ends[1], n=n, n_answered=row.n_asked,
+        n_unscored=row.n_asked - n, chance=None if row.is_partial else row.chance, n_cut=0,
+    )  # fmt: skip

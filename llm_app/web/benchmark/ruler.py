@@ -169,7 +169,9 @@ def _read(values: Sequence[object], find: Callable[[object], str]) -> tuple[list
         raise SentenceError("wrong_value")
     if not precisions:
         raise SentenceError("tool_no_precision")
-    if source not in SOURCES or not isinstance(own, str | None) or not isinstance(task, str | None):
+    if not isinstance(source, str) or source not in SOURCES:
+        raise SentenceError("wrong_value")
+    if not isinstance(own, str | None) or not isinstance(task, str | None):
         raise SentenceError("wrong_value")
     if len(own or "") > MAX_TEXT:
         raise SentenceError("tool_long_text", max=MAX_TEXT)

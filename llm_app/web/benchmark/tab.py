@@ -5,8 +5,6 @@ from typing import Any
 import gradio as gr
 
 from eval.tasks.suites import SUITES
-from llm_app.jobs.benchmark import Benchmark
-from llm_app.jobs.folder import RunFolder
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark import preflight
@@ -21,7 +19,7 @@ from llm_app.web.benchmark.tools import build_tools
 from llm_app.web.html import GONE, html, unfolded
 from llm_app.web.options import Form, build_form
 from llm_app.web.runs import panel
-from llm_app.web.runs.kind import Kind, check_model
+from llm_app.web.runs.kind import Kind
 
 LABELS = {"smoke": "suite_smoke", "quick": "suite_quick", "full": "suite_full", "glue": "suite_glue"}
 PICK, OWN = {False: "pick_tasks", True: "pick_close"}, {False: "own_data", True: "own_close"}
@@ -67,12 +65,8 @@ def build_benchmark_tab(page: gr.Blocks, services: Services) -> None:
 
 
 def _kind(services: Services, tasks: Tasks) -> Kind:
-    def resume(folder: RunFolder) -> Benchmark:
-        check_model(folder.spec(), services)
-        return tasks.resume(folder)
-
     empty = f'<section class="run empty"><p>{text.both("no_runs_yet")}</p></section>'
-    return Kind(("benchmark",), BenchmarkTally, resume, empty)
+    return Kind(("benchmark",), BenchmarkTally, tasks.resume, empty)
 
 
 def _suites() -> tuple[dict[str, gr.Button], gr.Button, gr.Button]:

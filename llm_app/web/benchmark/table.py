@@ -10,12 +10,12 @@ from llm_app.jobs.store import Run
 from llm_app.web.benchmark.results_cache import Figures
 from llm_app.web.benchmark.results_markup import block, said, written
 from llm_app.web.benchmark.table_metrics import explained
+from llm_app.web.runs.views import when
 from llm_app.web.text import STRINGS
 
 STATUS = {
-    "done": "result_run_done", "running": "result_run_running", "queued": "result_run_queued",
-    "cancelled": "result_run_cancelled", "interrupted": "result_run_interrupted", "paused": "result_run_paused",
-    "failed": "result_run_failed", "damaged": "result_run_damaged",
+    "done": "result_run_done", "cancelled": "result_run_cancelled", "interrupted": "result_run_interrupted",
+    "paused": "result_run_paused", "failed": "result_run_failed", "damaged": "result_run_damaged",
 }  # fmt: skip
 NUMERIC = {"value", "interval", "stderr", "n"}
 HEADS = {
@@ -26,7 +26,7 @@ BETTER = {True: "result_higher_better", False: "result_lower_better"}
 
 
 def head(run: Run, figures: Figures) -> str:
-    """Which run this is and how it stands, in a line."""
+    """Which run this is and how it ended, in a line."""
     facts = [when(run.created), run.id]
     parts: list[Child] = [
         element("b", written(figures.reported.label)),
@@ -62,11 +62,6 @@ def _table(rows: Sequence[Row]) -> Markup:
         lines.append(_line(row, is_first=row.task != last))
         last = row.task
     return element("table", element("thead", element("tr", *heads)), element("tbody", *lines), class_="scores")
-
-
-def when(created: str) -> str:
-    """2026-11-22 10:14, of an ISO time."""
-    return created[:16].replace("T", " ")
 
 
 def _line(row: Row, *, is_first: bool) -> Markup:

@@ -1,10 +1,11 @@
 """What happens when somebody writes, stops, edits, repeats, continues or branches."""
 
+import contextlib
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -20,43 +21,21 @@ from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.chat import asking, views
 from llm_app.web.chat.asking import Ask, begun, unusual
-from llm_app.web.chat.presence import ReaderWatch, Running
+from llm_app.web.chat.history import gone_notice
+from llm_app.web.chat.parts import Parts
+from llm_app.web.chat.presence import ReaderWatch, Running, Written
 from llm_app.web.chat.reply import Reply
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.html import sent, shown
 from llm_app.web.options import Form
 from llm_app.web.views import notice as notice_html
+from llm_app.web.visitor import visitor_of
 
 log = logging.getLogger(__name__)
 
 MAX_LOAD_SECONDS = 300.0  # that a message waits for the model
 
 Update = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The components that a reply changes."""
-
-    conversation: gr.Chatbot
-    examples: gr.Column
-    message: gr.Textbox
-    send: gr.Button
-    stop: gr.Button
-    new: gr.Button
-    undo: gr.Button
-    notice: gr.HTML
-    context: gr.HTML
-    history: gr.State  # the Conversation in sight, None before the first
-    first: gr.State  # the number of its messages that are not drawn, at its beginning
-    cleared: gr.State  # the one that was in sight before it, None if it cannot come back
-    shelf: gr.State  # what a public page's visitor keeps in the browser; None on a private page
-    open: gr.HTML  # remembers over a reload which conversation is in sight
-    browser: gr.BrowserState | None  # on a public page, the shelf as the browser has it
-
-    def all(self) -> list[Any]:
-        """Every one of them that this page has."""
-        return [part for field in fields(self) if (part := getattr(self, field.name)) is not None]
 
 
 class ChatHandlers:
@@ -66,15 +45,14 @@ class ChatHandlers:
         self.parts = parts
         self.running = Running()
         self._page = page
+        self._settings = services.settings
         self._host = services.host
         self._form = form
         self._store = store
 
-    def send(
-        self, request: gr.Request, message: object, now: Conversation | None, shelf: Shelf | None, *form: object
-    ) -> Iterator[Update]:
+    def send(self, request: gr.Request, message: object, *values: object) -> Iterator[Update]:
         """Answer a new message. The box is emptied only once the model has taken it."""
-        is_taken = False
+        is_taken, (now, shelf, form) = False, self.seen(values)
         for update in self._answer(request, form, shelf, lambda: asking.new_message(begun(now), message)):
             if self.parts.history in update and not is_taken:
                 # Once: what is typed while the reply is under way stays.
@@ -85,18 +63,17 @@ class ChatHandlers:
         """A handler that sends one of the example messages."""
 
         # Not a partial: gradio looks for the request among the annotations of a plain function.
-        def send_example(
-            request: gr.Request, now: Conversation | None, shelf: Shelf | None, *form: object
-        ) -> Iterator[Update]:
+        def send_example(request: gr.Request, *values: object) -> Iterator[Update]:
+            now, shelf, form = self.seen(values)
             yield from self._answer(request, form, shelf, lambda: asking.new_message(begun(now), sentence))
 
         return send_example
 
-    def edit(
-        self, request: gr.Request, edited: gr.EditData, first: int, now: Conversation | None, shelf: Shelf | None,
-        *form: object,
-    ) -> Iterator[Update]:
+    def edit(self, request: gr.Request, edited: gr.EditData, first: int, *values: object) -> Iterator[Update]:
         """A changed message is answered anew; a changed reply stands as it is. The old ones stay as versions."""
+        now, shelf, form = self.seen(values)
+        if now is not None and values[0] is None:
+            first = views.first_shown(now)  # it was forgotten together with the conversation
         index, words = sent(edited, "index"), sent(edited, "value")
         index = index + first if type(index) is int and index >= 0 else None
         if index is not None and index < len(begun(now).path) and begun(now).path[index].role == "assistant":
@@ -104,10 +81,9 @@ class ChatHandlers:
         else:
             yield from self._answer(request, form, shelf, lambda: asking.edited_message(begun(now), index, words))
 
-    def act(
-        self, request: gr.Request, event: gr.EventData, now: Conversation | None, shelf: Shelf | None, *form: object
-    ) -> Iterator[Update]:
+    def act(self, request: gr.Request, event: gr.EventData, *values: object) -> Iterator[Update]:
         """What a button under a message asks for; its value is the id of that message."""
+        now, shelf, form = self.seen(values)
         name, value, seen = sent(event, "name"), sent(event, "value"), begun(now)
         if name == "again":
             yield from self._answer(request, form, shelf, lambda: asking.again(seen, value))
@@ -121,26 +97,27 @@ class ChatHandlers:
         else:
             yield self.change(request, shelf, lambda: seen.branch(asking.turn_of(seen, value).id), "branched")
 
-    def go_on_from(
-        self, request: gr.Request, prefix: object, now: Conversation | None, shelf: Shelf | None, *form: object
-    ) -> Iterator[Update]:
+    def go_on_from(self, request: gr.Request, prefix: object, *values: object) -> Iterator[Update]:
         """Another version of the last reply that begins with this text; the model writes the rest."""
+        now, shelf, form = self.seen(values)
         yield from self._answer(request, form, shelf, lambda: asking.from_prefix(begun(now), prefix))
 
     def stop(self, request: gr.Request) -> None:
         """End the visitor's reply; what was written stays."""
         self.running.stop(request.session_hash or "")
 
-    def clear(self, request: gr.Request, now: Conversation | None) -> Update:
+    def clear(self, request: gr.Request, *values: object) -> Update:
         """Start anew; the conversation before can be brought back, here and from the list."""
+        now, _, _ = self.seen(values)
         self.running.drop(request.session_hash or "")
         if now is None or not now.turns:
             return {self.parts.notice: ""}
         kept = {self.parts.cleared: now, self.parts.undo: shown(True)}
         return {**self.shown(Conversation.new()), **kept, self.parts.notice: notice_html(text.both("cleared"))}
 
-    def bring_back(self, request: gr.Request, cleared: Conversation | None, shelf: Shelf | None) -> Update:
+    def bring_back(self, request: gr.Request, cleared: Conversation | None, *values: object) -> Update:
         """Undo the last `clear`."""
+        _, shelf, _ = self.seen(values)
         self.running.drop(request.session_hash or "")
         try:
             before = self.kept(shelf).read(cleared.id if cleared else "")  # with the reply that was cut off
@@ -159,18 +136,39 @@ class ChatHandlers:
         except Exception as error:
             note_error(error, request_id)
             return {self.parts.notice: error_notice(error, request_id)}
-        words = notice_html(text.both(said)) if said else ""
+        words = (notice_html(text.both(said)) if said else "") + gone_notice(shelf)
         return {**self.shown(conversation), **self.in_browser(shelf), self.parts.notice: words}
+
+    def seen(self, values: Sequence[object]) -> tuple[Conversation | None, Shelf | None, Sequence[object]]:
+        """The conversation in sight, the shelf of a public page's visitor, and the values after those of `Parts.sight`.
+
+        Gradio forgets a session's states after a while, and with a restart; then they are found again where they
+        are kept, by what the browser still has.
+        """
+        now, shelf, browser, open_id = values[:4]
+        shelf = shelf if isinstance(shelf, Shelf) or not self._settings.is_public else Shelf.of(browser)
+        found = shelf if isinstance(shelf, Shelf) else None
+        if now is None and isinstance(open_id, str) and open_id:
+            with contextlib.suppress(UserError):  # deleted meanwhile
+                now = self.kept(found).read(open_id)
+        return now if isinstance(now, Conversation) else None, found, values[4:]
 
     def kept(self, shelf: Shelf | None) -> ConversationStore | Shelf:
         """Where this visitor's conversations are."""
-        if self.parts.browser is None:
+        if not self._settings.is_public:
             return self._store
         return shelf if shelf is not None else Shelf()
 
+    def written(self, request: gr.Request, conversation_id: str) -> Written:
+        """Whose conversation, and which: an id alone may be known to others. Without a cookie each page is somebody."""
+        try:
+            return visitor_of(request, self._settings), conversation_id
+        except UserError:
+            return request.session_hash, conversation_id
+
     def in_browser(self, shelf: Shelf | None) -> Update:
         """What the visitor's browser shall keep; nothing on a private page."""
-        if self.parts.browser is None or shelf is None:
+        if shelf is None:
             return {}
         return {self.parts.browser: shelf.value(), self.parts.shelf: shelf}
 
@@ -214,7 +212,7 @@ class ChatHandlers:
         conversation, notice = ask.conversation, views.cut_notice(reply.details)
         first = views.first_shown(conversation)
         before = views.chat_messages(conversation, first)
-        self.running.start(visitor, reply.stream, conversation.id)
+        self.running.start(visitor, reply.stream, self.written(request, conversation.id))
         try:
             self._save(conversation, shelf, request_id)
             frame = self._frame(conversation, [*before, views.writing_message(reply)], first, is_running=True)
@@ -236,7 +234,8 @@ class ChatHandlers:
             self.running.end(visitor, reply.stream)
         if is_shown:
             failure = error_notice(reply.failure, request_id) if reply.failure else problem or notice
-            yield {**self.shown(conversation), **self.in_browser(shelf), self.parts.notice: failure}
+            said = failure + gone_notice(shelf)
+            yield {**self.shown(conversation), **self.in_browser(shelf), self.parts.notice: said}
 
     def _save(
         self, conversation: Conversation, shelf: Shelf | None, request_id: str

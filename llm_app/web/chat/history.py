@@ -3,6 +3,7 @@
 import time
 
 from llm_app.conversations.search import Found, Listing
+from llm_app.conversations.shelf import Shelf
 from llm_app.web.text import both, filled, inert
 from llm_app.web.views import notice
 
@@ -16,6 +17,12 @@ def listing_html(listing: Listing, open_id: str, wanted: str) -> str:
         rows = f'<p class="none">{both("nothing_found") if wanted else both("nothing_kept")}</p>'
     more = f'<p class="none">{both("n_more", n=listing.n_more)}</p>' if listing.n_more else ""
     return f'<div class="kept">{rows}{more}</div>{_damaged(listing)}'
+
+
+def gone_notice(shelf: Shelf | None) -> str:
+    """How many conversations had to go from the visitor's browser since this was last said."""
+    n_gone = shelf.take_gone() if shelf is not None else 0
+    return notice(both("kept_gone", n=n_gone), "warning") if n_gone else ""
 
 
 def _row(found: Found, is_open: bool) -> str:

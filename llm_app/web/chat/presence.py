@@ -8,6 +8,8 @@ import gradio as gr
 
 READER_TIMEOUT_SECONDS = 15.0
 
+Written = tuple[str | None, str]  # whose conversation, and its id
+
 
 class Closable(Protocol):
     """What can be stopped."""
@@ -21,14 +23,14 @@ class Running:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._shown: dict[str, Closable] = {}  # by visitor
-        self._writing: dict[int, tuple[Closable, str]] = {}  # every work, and the conversation that it writes
+        self._writing: dict[int, tuple[Closable, Written | None]] = {}  # every work, and what it writes
 
-    def start(self, visitor: str, work: Closable, conversation_id: str = "") -> None:
+    def start(self, visitor: str, work: Closable, written: Written | None = None) -> None:
         """Note it. What the same visitor had under way before is stopped."""
         self.drop(visitor)
         with self._changed:
             self._shown[visitor] = work
-            self._writing[id(work)] = work, conversation_id
+            self._writing[id(work)] = work, written
 
     def stop(self, visitor: str) -> bool:
         """Stop the visitor's work; whether there was any. What it came to is still shown."""
@@ -58,11 +60,11 @@ class Running:
             self._writing.pop(id(work), None)
             self._changed.notify_all()
 
-    def settle(self, conversation_id: str, seconds: float) -> None:
+    def settle(self, wanted: Written, seconds: float) -> None:
         """Stop what still writes this conversation, such as for a page that was reloaded, and wait until it is kept."""
 
         def writers() -> list[Closable]:
-            return [work for work, written in self._writing.values() if written == conversation_id]
+            return [work for work, written in self._writing.values() if written == wanted]
 
         with self._changed:
             works = writers()

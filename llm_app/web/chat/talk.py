@@ -12,8 +12,9 @@ from llm_app.conversations.store import ConversationStore
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.chat.asking import MAX_MESSAGE_CHARACTERS
-from llm_app.web.chat.handlers import ChatHandlers, Parts
+from llm_app.web.chat.handlers import ChatHandlers
 from llm_app.web.chat.keep import KeepHandlers, KeepParts, build_keep
+from llm_app.web.chat.parts import Parts
 from llm_app.web.chat.presets import PresetHandlers, build_presets
 from llm_app.web.html import clicks, html, memory
 from llm_app.web.options import Form, build_form
@@ -50,7 +51,7 @@ class Talk:
         """
         event(lambda: gr.Tabs(selected="mode_chat"), None, self.modes, **AT_ONCE)
         self.refresh(event(
-            self.handlers.go_on_from, [prefix, self.parts.history, self.parts.shelf, *self.settings],
+            self.handlers.go_on_from, [prefix, *self.parts.sight(), *self.settings],
             self.parts.all(), **self.replies,
         ))  # fmt: skip
 
@@ -62,7 +63,7 @@ def build_talk(page: gr.Blocks, services: Services, modes: gr.Tabs) -> Talk:
         with gr.Column(elem_classes="bench", min_width=0):
             parts, examples = _bench(is_public=is_public)
         with gr.Column(elem_classes="options", min_width=0):
-            keep_parts = build_keep()
+            keep_parts = build_keep(is_public=is_public)
             with gr.Accordion(text.label("options"), elem_classes="panel"):
                 parts.context.render()
                 presets = build_presets(is_public=is_public, browser_key=BROWSER_KEY)
@@ -81,7 +82,7 @@ def build_talk(page: gr.Blocks, services: Services, modes: gr.Tabs) -> Talk:
     }  # fmt: skip
 
     def refresh(event: Any) -> None:
-        event.then(keep.refresh, [keep_parts.search, parts.history, parts.shelf], keep.list_outputs(), **AT_ONCE)
+        event.then(keep.refresh, [keep_parts.search, *parts.sight()], keep.list_outputs(), **AT_ONCE)
 
     talk = Talk(handlers, parts, [system_prompt, *form.controls], form, modes, replies, refresh)
     _connect(talk, examples)
@@ -125,15 +126,16 @@ def _bench(*, is_public: bool) -> tuple[Parts, list[tuple[gr.Button, str]]]:
         cleared=gr.State(None, time_to_live=keep_seconds),
         shelf=gr.State(None, time_to_live=keep_seconds),
         open=memory("proofbench.conversation", elem_id="open"),
-        browser=gr.BrowserState([], storage_key="proofbench.chats", secret=BROWSER_KEY) if is_public else None,
+        browser=gr.BrowserState([], storage_key="proofbench.chats", secret=BROWSER_KEY)
+        if is_public else gr.State(None),
     )  # fmt: skip
     return parts, buttons
 
 
 def _connect(talk: Talk, examples: list[tuple[gr.Button, str]]) -> None:
     handlers, parts, replies = talk.handlers, talk.parts, talk.replies
-    now, outputs = [parts.history, parts.shelf], parts.all()
-    asked = [*now, *talk.settings]
+    outputs = parts.all()
+    asked = [*parts.sight(), *talk.settings]
     events = [
         gr.on([parts.send.click, parts.message.submit], handlers.send, [parts.message, *asked], outputs, **replies),
         parts.conversation.edit(handlers.edit, [parts.first, *asked], outputs, **replies),
@@ -141,8 +143,8 @@ def _connect(talk: Talk, examples: list[tuple[gr.Button, str]]) -> None:
     ]
     events += [button.click(handlers.example(words), asked, outputs, **replies) for button, words in examples]
     events += [
-        parts.new.click(handlers.clear, parts.history, outputs, **AT_ONCE),
-        parts.undo.click(handlers.bring_back, [parts.cleared, parts.shelf], outputs, **AT_ONCE),
+        parts.new.click(handlers.clear, parts.sight(), outputs, **AT_ONCE),
+        parts.undo.click(handlers.bring_back, [parts.cleared, *parts.sight()], outputs, **AT_ONCE),
     ]
     for event in events:
         talk.refresh(event)
@@ -150,17 +152,17 @@ def _connect(talk: Talk, examples: list[tuple[gr.Button, str]]) -> None:
 
 
 def _connect_keep(keep: KeepHandlers, list_parts: KeepParts, parts: Parts) -> None:
-    wanted, now, shelf = list_parts.search, parts.history, parts.shelf
-    browser = [parts.browser] if parts.browser is not None else []
-    outputs = keep.outputs()
-    parts.open.load(keep.opened, [wanted, *browser], outputs, **AT_ONCE)
-    wanted.change(keep.refresh, [wanted, now, shelf], keep.list_outputs(), **AT_ONCE)
-    list_parts.presses.click(keep.press, [wanted, now, shelf], outputs, **AT_ONCE)
-    list_parts.undo.click(keep.undo_delete, [list_parts.deleted, wanted, now, shelf], outputs, **AT_ONCE)
+    wanted, sight, outputs = list_parts.search, parts.sight(), keep.outputs()
+    parts.open.load(keep.opened, [wanted, parts.browser], outputs, **AT_ONCE)
+    wanted.change(keep.refresh, [wanted, *sight], keep.list_outputs(), **AT_ONCE)
+    list_parts.presses.click(keep.press, [wanted, *sight], outputs, **AT_ONCE)
+    list_parts.undo.click(keep.undo_delete, [list_parts.deleted, wanted, *sight], outputs, **AT_ONCE)
+    # A press on the list is a blur too, and either may be answered first: so a rename says nothing of what is in
+    # sight, and the list is made anew from what is in sight afterwards.
     gr.on(
         [list_parts.title.submit, list_parts.title.blur],
-        keep.rename, [list_parts.title, wanted, now, shelf], outputs, **AT_ONCE,
-    )  # fmt: skip
-    list_parts.as_json.click(keep.export_json, now, [list_parts.saved, list_parts.notice], **AT_ONCE)
-    list_parts.as_markdown.click(keep.export_markdown, now, [list_parts.saved, list_parts.notice], **AT_ONCE)
-    list_parts.imported.upload(keep.import_file, [wanted, shelf], outputs, **AT_ONCE)
+        keep.rename, [list_parts.title, *sight], keep.rename_outputs(), **AT_ONCE,
+    ).then(keep.refresh, [wanted, *sight], keep.list_outputs(), **AT_ONCE)  # fmt: skip
+    list_parts.as_json.click(keep.export_json, sight, [list_parts.saved, list_parts.notice], **AT_ONCE)
+    list_parts.as_markdown.click(keep.export_markdown, sight, [list_parts.saved, list_parts.notice], **AT_ONCE)
+    list_parts.imported.upload(keep.import_file, [wanted, *sight], outputs, **AT_ONCE)

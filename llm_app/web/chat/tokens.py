@@ -54,7 +54,7 @@ def _connect(
     outputs = [parts.view, parts.scored, parts.notice]
     of_reply.click(handlers.score_reply, [talk.history, by], outputs, **replies)
     of_text.click(handlers.score_text, [parts.text, by], outputs, **replies)
-    by.input(handlers.colour, [parts.scored, by], [parts.view], **AT_ONCE)
+    by.input(handlers.colour, [parts.scored, by], [parts.view, parts.notice], **AT_ONCE)
     parts.stop.click(handlers.stop, None, None, **AT_ONCE)
     in_reply = clicks('.tokens button.alternative[name="reply"]', elem_id="go-on-reply")
     in_text = clicks('.tokens button.alternative[name="text"]', elem_id="go-on-text")

@@ -18,7 +18,7 @@ from llm_app.web.chat.presence import ReaderWatch, Running
 from llm_app.web.chat.reply import Reply
 from llm_app.web.chat.tokens_views import Scored
 from llm_app.web.failures import SentenceError, error_notice, note_error
-from llm_app.web.html import shown
+from llm_app.web.html import sent, shown
 from llm_app.web.options import Form
 from llm_app.web.views import notice
 
@@ -68,7 +68,10 @@ class TokensHandlers:
 
     def colour(self, scored: Scored | None, by: object) -> Update:
         """Show the same scores by the other measure."""
-        return {self._parts.view: views.view(scored, way(by))}
+        try:
+            return {self._parts.view: views.view(scored, way(by)), self._parts.notice: ""}
+        except Exception as error:
+            return {self._parts.notice: self._failed(error)}
 
     def prefix(self, scored: Scored | None, pressed: gr.EventData) -> Iterator[Update]:
         """How the other version of the reply begins. Where that cannot be told, what waits for it does not happen."""
@@ -125,7 +128,7 @@ class TokensHandlers:
         }  # fmt: skip
 
     def _pressed(self, scored: Scored | None, pressed: gr.EventData) -> tuple[Scored, int, int]:
-        position, choice = asking.place(scored, pressed._data.get("value"))
+        position, choice = asking.place(scored, sent(pressed, "value"))
         if scored is None:
             raise SentenceError("tokens_outdated")
         return scored, position, choice

@@ -63,10 +63,10 @@ class StripHandlers:
 
     def __init__(self, services: Services, strip: Strip, form: Form) -> None:
         self._settings = services.settings
-        self._host = services.host
+        self._host, self._second = services.host, services.second
         self._strip = strip
         self._form = form
-        self._loader = Loader(services.host, services.settings)
+        self._loader = Loader(services.host, services.second, services.settings)
         self._shelf = AdapterShelf(services.host)
 
     def choices(self) -> list[Any]:
@@ -147,7 +147,11 @@ class StripHandlers:
                 config = replace(config, precision="auto")
             if self._is_loaded(config):
                 return {**update, strip.fit: "", strip.load: gr.update(variant="secondary")}
-            said = views.fit_line(fit.estimate(entry, config))
+            found = fit.estimate(entry, config)
+            if not found.fits and not self._settings.is_public:
+                self._second.give_back()
+                found = fit.estimate(entry, config)
+            said = views.fit_line(found)
         except NotFetched:
             said = notice(text.both("not_fetched", model=config.model))
             return {strip.fit: said, strip.load: gr.update(variant="primary")}
@@ -178,8 +182,13 @@ class StripHandlers:
         return self._try(lambda _: self._loader.cancel())
 
     def unload(self) -> Update:
-        """Give the model's memory back."""
-        update = self._try(lambda _: self._host.unload())
+        """Give the model's memory back, and that of a second one beside it."""
+
+        def unload(_: str) -> None:
+            self._second.give_back()
+            self._host.unload()
+
+        update = self._try(unload)
         return {**update, self._strip.fit: update[self._strip.fit] or notice(text.both("unloaded"))}
 
     def switch_adapter(self, adapter: object) -> Update:

@@ -10,6 +10,7 @@ from llm_app.config import ModelConfig, Settings
 from llm_app.engine import catalog
 from llm_app.engine.host import Host
 from llm_app.engine.hub import Offer
+from llm_app.engine.second import SecondModel
 from llm_app.errors import Cancelled, ModelBusy
 from llm_app.web.failures import note_error
 
@@ -20,8 +21,8 @@ Stage = Literal["idle", "asking", "offered", "fetching", "loading"]
 class Loader:
     """At most one thing at a time; what became of the last one stays to be shown."""
 
-    def __init__(self, host: Host, settings: Settings) -> None:
-        self._host, self._settings = host, settings
+    def __init__(self, host: Host, second: SecondModel, settings: Settings) -> None:
+        self._host, self._second, self._settings = host, second, settings
         self._lock = threading.Lock()
         self._cancel = threading.Event()
         self._thread: threading.Thread | None = None
@@ -78,6 +79,7 @@ class Loader:
 
     def _load(self, cancel: threading.Event) -> None:
         self.stage = "loading"
+        self._second.give_back()  # the room that it holds may be what this one needs
         with closing(self._host.load(self.config)) as events:
             for _ in events:
                 if cancel.is_set():

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from llm_app.errors import UserError
-from llm_app.jobs.folder import RunFolder, RunNotFound
+from llm_app.jobs.folder import RunFolder, RunIsRunning, RunNotFound
 from llm_app.jobs.store import Run, RunStore
 from llm_app.services import Services
 from llm_app.web import text
@@ -52,7 +52,8 @@ class RunHandlers:
             if not isinstance(run_id, str):
                 raise SentenceError("wrong_value")
             store.read(run_id)
-            return {**self._look(store, (run_id,), page, seen), self._parts.notice: ""}
+            parts, watched = self._parts, (run_id,)
+            return {parts.watched: watched, **self._look(store, watched, page, seen), parts.notice: ""}
         except Exception as error:
             return self._failed(error)
 
@@ -73,7 +74,10 @@ class RunHandlers:
             store = runs_of(request, self._services)
             work = self._kind.resume(store.open(seen.run_id))
             self._services.queue.submit(work, owner=store.owner)
-            yield {**self._look(store, (seen.run_id,), page, seen), self._parts.notice: ""}
+            parts, watched = self._parts, (seen.run_id,)
+            yield {parts.watched: watched, **self._look(store, watched, page, seen), parts.notice: ""}
+        except RunIsRunning as error:  # a second press
+            yield self._failed(error)
         except Exception as error:
             yield {**self._failed(error), self._parts.resume: unfolded(True)}
 
@@ -90,7 +94,8 @@ class RunHandlers:
         try:
             store = runs_of(request, self._services)
             self._services.delete_run(store, seen.run_id)
-            return {**self._look(store, (), page, seen), self._parts.notice: notice(text.both("run_deleted"))}
+            said = notice(text.both("run_deleted"))
+            return {self._parts.watched: (), **self._look(store, (), page, seen), self._parts.notice: said}
         except Exception as error:
             return {**self._failed(error), **self.keep()}
 
@@ -109,11 +114,14 @@ class RunHandlers:
 
     def newer(self, request: gr.Request, watched: tuple[str, ...], page: int, seen: Seen) -> Update:
         """The page of the list before this one."""
-        return self.look(request, watched, max(0, page - 1), seen)
+        return self._turn(request, watched, max(0, page - 1), seen)
 
     def older(self, request: gr.Request, watched: tuple[str, ...], page: int, seen: Seen) -> Update:
         """The page of the list after this one."""
-        return self.look(request, watched, page + 1, seen)
+        return self._turn(request, watched, page + 1, seen)
+
+    def _turn(self, request: gr.Request, watched: tuple[str, ...], page: int, seen: Seen) -> Update:
+        return {self._parts.page: page, **self.look(request, watched, page, seen)}
 
     def _stop(self, store: RunStore, run_id: str) -> None:
         try:
@@ -122,22 +130,25 @@ class RunHandlers:
             if store.read(run_id).status == "running":
                 raise SentenceError("run_elsewhere") from None
 
-    def _look(self, store: RunStore, watched: tuple[str, ...], page: int, seen: Seen) -> Update:
+    def _look(self, store: RunStore, watched: tuple[str, ...], asked: int, seen: Seen) -> Update:
+        """What has changed. Which run and which page only where they cannot stay: another may be picked meanwhile."""
         parts = self._parts
-        runs, has_older, page = self._listed(store, page)
+        runs, has_older, page = self._listed(store, asked)
         run = self._shown(store, watched, runs)
+        turned: Update = {parts.page: page} if page != asked else {}
         if run is None:
-            return {**self._nothing(seen), parts.watched: (), parts.page: page}
+            return {**self._nothing(seen), **turned}
         follower = self._followers.of(store.open(run.id)) if run.status != "damaged" else None
         look = follower.look(is_running=run.status == "running") if follower is not None else Look()
-        # The results stand below a run that is done; they take the place of what it came to so far.
-        body = look.body if run.status != "done" else ""
+        # The results stand below a run that is over; they take the place of what it came to so far.
+        body = look.body if run.status in views.LIVE else ""
         card = views.card(run, look.per_second, body, is_stopping=self._is_stopping(store, run))
         seconds = BUSY_SECONDS if any(other.status in views.LIVE for other in [run, *runs]) else IDLE_SECONDS
         rows = views.lines(runs)
         now = Seen(run.id, run.status, card, look.details, rows, seconds)
-        pinned = watched if run.id in watched else (run.id,)
-        update: Update = {parts.watched: pinned, parts.page: page, parts.seen: now}
+        update: Update = {parts.seen: now, **turned}
+        if run.id not in watched:
+            update[parts.watched] = (run.id,)
         if card != seen.card:
             update[parts.card] = card
         if look.details != seen.details or not seen.run_id:

@@ -9,7 +9,7 @@ STRINGS: dict[str, Text] = {
         "用有标准答案的任务测量已加载的模型；每个分数都附置信区间。",
     ),
     "choose": ("Choose", "选择"),
-    "suite_smoke": ("Smoke", "冒烟"),
+    "suite_smoke": ("Smoke", "冒烟测试"),
     "suite_quick": ("Quick", "快速"),
     "suite_full": ("Full", "完整"),
     "suite_glue": ("GLUE", "GLUE"),
@@ -53,13 +53,17 @@ STRINGS: dict[str, Text] = {
     "start": ("Start", "开始"),
     "nothing_chosen": (
         "Nothing is chosen yet. Choose Smoke, or pick tasks.",
-        "尚未选择任何任务。请选择“冒烟”，或挑选任务。",
+        "尚未选择任何任务。请选择“冒烟测试”，或挑选任务。",
     ),
     "unknown_task": ("There is no task {task}. Reload the page.", "没有任务 {task}。请刷新页面。"),
     "too_many_tasks": ("At most {n} names at once. Choose a group instead.", "一次最多选 {n} 项。请改选任务组。"),
     "no_adapter": (
         "There is nothing to compare: no adapter is on. Choose one above, or switch off the comparison.",
         "没有可比较的对象：尚未启用适配器。请在上方选择一个，或关闭比较。",
+    ),
+    "ruler_under_way": (
+        "Precisions are being measured, and each is loaded in turn. Wait until that is over, or stop it.",
+        "正在逐一加载并测量各种精度。请等测量结束，或将其停止。",
     ),
     "no_code_here": ("A public page never runs code that a model writes.", "公开页面从不运行模型编写的代码。"),
     "code_warning": (
@@ -102,7 +106,7 @@ STRINGS: dict[str, Text] = {
     "no_adapter_on": ("no adapter", "无适配器"),
     "no_runs_yet": (
         "No run yet. Smoke takes under a minute and needs no network: choose it, then press Start.",
-        "还没有运行记录。“冒烟”不到一分钟且无需联网：选中它，再点“开始”。",
+        "还没有运行记录。“冒烟测试”不到一分钟且无需联网：选中它，再点“开始”。",
     ),
     "col_done": ("Done", "已完成"),
     "score_so_far": ("Score so far ± 95 %", "当前得分 ± 95% 区间"),

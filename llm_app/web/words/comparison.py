@@ -38,7 +38,7 @@ STRINGS: dict[str, Text] = {
         "The change that would most likely be found with these samples (80 % power).",
         "以现有样本大概率能发现的变化（功效 80%）。",
     ),
-    "result_needed_n": ("n for 2 points", "测出 2 分所需样本"),
+    "result_needed_n": ("n for 2 points", "测出 2 个百分点之差所需样本"),
     "result_needed_help": (
         "Samples that would most likely show a difference of 2 points (2 % of the score where it is no share).",
         "大概率能测出 2 个百分点差别（得分不是比例时为 2%）所需的样本数。",

@@ -32,6 +32,7 @@ ERRORS_ZH: dict[str, str] = {
     "needs_access": "需要先获得该模型的访问权限",
     "no_space": "磁盘空间不足",
     "internal_error": "生成过程出错",
+    "ask_again": "有样本尚未得到回答，请稍后继续该次运行",
     "cancelled": "已取消",
     "not_allowed_in_public_mode": "公开演示页面不允许此操作",
     "run_not_found": "没有这次运行",

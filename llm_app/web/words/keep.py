@@ -24,6 +24,18 @@ STRINGS: dict[str, Text] = {
         "The file is empty or not UTF-8 text. Export it as JSON and import it again.",
         "文件为空，或不是 UTF-8 文本。请导出为 JSON 后重新导入。",
     ),
+    "import_no_room": (
+        "These conversations ({n:,}) do not fit beside what this browser keeps. Delete some, or import fewer.",
+        "浏览器已没有空间再保存这 {n:,} 个对话。请先删除一些，或减少导入的数量。",
+    ),
+    "kept_gone": (
+        "This browser's room is used up: the oldest conversations had to go ({n:,}). Export what you want to keep.",
+        "浏览器的保存空间已满，最早的 {n:,} 个对话已被移除。需要保留的对话请及时导出。",
+    ),
+    "kept_in_browser": (
+        "Kept in this browser only. Use one tab: a second one would overwrite what the first one keeps.",
+        "对话只保存在此浏览器中。请只用一个标签页，否则两个标签页保存的内容会互相覆盖。",
+    ),
     "nothing_kept": (
         "Nothing yet. Every conversation is kept here after its first message.",
         "还没有内容。发出第一条消息后，对话会自动保存在这里。",

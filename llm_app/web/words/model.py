@@ -57,7 +57,7 @@ STRINGS: dict[str, Text] = {
     ),
     "not_fetched": (
         "{model} is not on this machine. Load asks the hub how large it is; nothing is downloaded before you say so.",
-        "本机没有 {model}。点击“加载”会向 hub 查询大小；未经您同意不会下载任何内容。",
+        "本机没有 {model}。点击“加载”会向 hub 查询大小；未经你同意不会下载任何内容。",
     ),
     "asking_hub": ("Asking the hub about {model}", "正在向 hub 查询 {model}"),
     "offer": (

@@ -3,7 +3,7 @@
 from llm_app.options import Text
 
 STRINGS: dict[str, Text] = {
-    "tool_ruler": ("One ruler for precisions", "同一把尺子量各种精度"),
+    "tool_ruler": ("One ruler for precisions", "各精度同题对比"),
     "tool_doctor": ("Template doctor", "模板医生"),
     "tool_ruler_about": (
         "What does each precision of the loaded model cost in quality and save in memory? The same text and the same"
