@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from lm_eval.utils import sanitize_model_name, sanitize_task_name
 
 from eval.results import N_BOOTSTRAP, Report, report, results_text, samples_lines
-from llm_app.errors import UserError
-from llm_app.jobs.benchmark import Benchmark
+from llm_app.errors import Cancelled, UserError
+from llm_app.jobs.benchmark import Benchmark, Progress
+from llm_app.jobs.ending import AskAgain
 from llm_app.jobs.folder import RunFolder, Spec, write_whole
 from llm_app.jobs.kept import room_of
 
@@ -38,6 +40,27 @@ def write_files(benchmark: Benchmark, output: Path, *, n_bootstrap: int | None =
         for name, text in texts.items():
             write_whole(folder / name, text)
     return made, output / _results_name(spec)
+
+
+class Filed:
+    """A benchmark as work for the queue: when it ends, its folder has the same files as after the command line."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self._benchmark = benchmark
+        self.folder = benchmark.folder
+
+    def run(self) -> Generator[Progress]:
+        """The benchmark's own events. A run that was stopped gets the files of what is done, without resampling."""
+        try:
+            yield from self._benchmark.run()
+        except (GeneratorExit, Cancelled, AskAgain):
+            write_files(self._benchmark, self.folder.path, n_bootstrap=0)
+            raise
+        write_files(self._benchmark, self.folder.path)
+
+    def stop(self, reason: UserError) -> None:
+        """End it from another thread, within one pass of the model."""
+        self._benchmark.stop(reason)
 
 
 def read_results(folder: RunFolder) -> dict[str, Any]:

@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.walking import tabs, unfold
 
 OpenPage = Callable[..., Page]
 # Names, units and terms that both languages write alike; everything else is translated.
 NAMES = """
-    proofbench smollm smollm2-135m-instruct embedded tiny auto cpu cuda gb mb kb gpu fp bf nf top-p top-k min-p jsonl
-    json csv tsv yaml html markdown pdf svg png bleu chrf rouge mmlu glue acc ppl f mcc em chatml smoke quick full a b n
+    proofbench smollm smollm2-135m-instruct embedded tiny auto cpu cuda gb mb kb gpu fp bf nf int top-p top-k min-p
+    jsonl json csv tsv yaml html markdown pdf svg png bleu chrf rouge mmlu glue acc ppl f mcc em chatml smoke quick full a b n
     p k english en zh utf gguf lora ui id api hub
 """
 SAME = frozenset(NAMES.split())
@@ -62,6 +62,19 @@ def test_no_visible_string_exists_in_one_language_only(pages: tuple[set[str], se
     untranslated = {text for text in english & chinese if is_language(text)} - {"SPAN|中文"}
     assert untranslated == set()
     assert not {text for text in english if re.search(r"[\u4e00-\u9fff]", text) and not is_both(text)} - {"SPAN|中文"}
+
+
+TAB_NAMES = ["对话", "评测", "对话", "对比", "词元视图"]
+
+
+def test_the_switch_names_every_tab_in_the_new_language(open_page: OpenPage) -> None:
+    page = open_page(language="en-US")
+    page.click("#switch-language")
+    expect(page.locator("button[role=tab]")).to_have_text(TAB_NAMES)
+
+
+def test_a_page_that_opens_in_another_language_than_the_browsers_names_every_tab_in_it(open_page: OpenPage) -> None:
+    expect(open_page(language="en-US", path="/?lang=zh").locator("button[role=tab]")).to_have_text(TAB_NAMES)
 
 
 def is_both(text: str) -> bool:

@@ -126,6 +126,13 @@ def test_a_run_from_the_page_is_done_and_its_folder_says_what_was_asked(site: Si
     assert watched(site, "whole") == run_id and run_id in json.dumps(look(site))
 
 
+def test_a_run_from_the_page_leaves_the_files_that_the_command_line_leaves(site: Site, task: str) -> None:
+    run_id = start(site, "filer", task)
+    assert site.services.queue.wait(run_id, 60)
+    folder = site.services.settings.home / "runs" / run_id
+    assert len(list(folder.rglob("results_*.json"))) == len(list(folder.rglob("samples_*.jsonl"))) == 1
+
+
 def test_comparing_with_the_base_makes_two_runs_of_the_same_samples(
     tiny_llama: Path, tiny_adapter: Path, tmp_path: Path, task: str
 ) -> None:

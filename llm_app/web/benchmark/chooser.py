@@ -11,6 +11,7 @@ import gradio as gr
 from eval.tasks.listing import is_listed
 from eval.tasks.suites import SUITES
 from llm_app.errors import UserError
+from llm_app.jobs.files import Filed
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark import preflight
@@ -149,7 +150,7 @@ class ChooseHandlers:
             ids: list[str] = []
             try:
                 for benchmark in made:
-                    ids.append(self._services.queue.submit(benchmark, owner=store.owner))
+                    ids.append(self._services.queue.submit(Filed(benchmark), owner=store.owner))
             except UserError:
                 for run_id in ids:
                     self._services.queue.cancel(run_id, owner=store.owner)

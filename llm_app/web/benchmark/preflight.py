@@ -14,6 +14,7 @@ from llm_app.jobs.benchmark import Benchmark, load_suite, resume, start
 from llm_app.jobs.command import command_of
 from llm_app.jobs.doctor import Diagnosis, Finding, examine
 from llm_app.jobs.estimate import Estimate, Speed, count, estimate
+from llm_app.jobs.files import Filed
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.ruler_run import RulerRun
 from llm_app.jobs.store import RunStore
@@ -87,14 +88,14 @@ class Tasks:
             raise
         return made
 
-    def resume(self, folder: RunFolder) -> Benchmark:
+    def resume(self, folder: RunFolder) -> Filed:
         """What is left of a run.
 
         Raises: UserError.
         """
         self._refuse_passing_models()
         check_model(folder.spec(), self._services)
-        return resume(self._host, folder, self._settings)
+        return Filed(resume(self._host, folder, self._settings))
 
     def options(self, config: BenchmarkConfig) -> TaskOptions:
         """The options as the tasks take them.

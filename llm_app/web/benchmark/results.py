@@ -31,7 +31,7 @@ from llm_app.web.html import GONE, html, unfolded
 from llm_app.web.runs.views import when
 from llm_app.web.visitor import runs_of
 
-RUNNING_SECONDS, IDLE_SECONDS = 2.0, 6.0
+RUNNING_SECONDS, IDLE_SECONDS = 2.0, 10.0
 N_HISTORY = 8  # runs of a task that are drawn
 N_LOOKED_AT = 100  # newest runs among which they are looked for
 Update = dict[Any, Any]
@@ -60,15 +60,15 @@ def build_results(page: gr.Blocks, services: Services, selected: gr.State) -> No
         head, rows = html("", elem_id="results-head"), html("", elem_id="results-table")
         # Their children are there from the start: a button that is shown before its tab is opened would stay hidden.
         with gr.Tabs(elem_classes="views"):
-            with gr.Tab(text.label("result_view_plots"), id="plots"):
+            with gr.Tab(text.label("result_view_plots"), id="result_view_plots"):
                 drawn = html("", elem_id="results-plots")
                 with gr.Accordion(text.label("result_view_history"), open=False, elem_classes="fold"):
                     past = html("", elem_id="results-history")
-            with gr.Tab(text.label("result_view_samples"), id="samples", render_children=True):
+            with gr.Tab(text.label("result_view_samples"), id="result_view_samples", render_children=True):
                 build_samples(services, shelf, selected, compared)
-            with gr.Tab(text.label("result_view_compare"), id="compare", render_children=True):
+            with gr.Tab(text.label("result_view_compare"), id="result_view_compare", render_children=True):
                 build_comparison(services, shelf, selected, compared)
-            with gr.Tab(text.label("result_view_export"), id="export", render_children=True):
+            with gr.Tab(text.label("result_view_export"), id="result_view_export", render_children=True):
                 build_exports(services, shelf, selected, compared)
     parts = Parts(empty, everything, head, rows, drawn, past, gr.Timer(IDLE_SECONDS), gr.State(()))
     handlers = ResultHandlers(services, shelf, parts)

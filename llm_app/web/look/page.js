@@ -12,6 +12,22 @@ const setDark = (isDark) => {
 const theme = new URLSearchParams(location.search).get("__theme") ?? memory.get("theme");
 setDark(theme ? theme === "dark" : document.body.classList.contains("dark"));
 
+// gradio gives a tab's button its words once, and again only when it is pressed: the others are told here.
+const tabWords = TAB_WORDS;
+const nameTabs = () => {
+  const language = document.documentElement.lang.startsWith("zh") ? 1 : 0;
+  for (const button of document.querySelectorAll('button[role="tab"][data-tab-id]')) {
+    const words = tabWords[button.dataset.tabId];
+    const text = [...button.childNodes].find((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    if (words && text && text.data.trim() !== words[language]) text.data = words[language];
+  }
+};
+new MutationObserver(nameTabs).observe(document.documentElement, { attributeFilter: ["lang"] });
+new MutationObserver((changes) => {
+  const isNew = (node) => node.nodeType === Node.ELEMENT_NODE && (node.matches("[role=tab]") || node.querySelector("[role=tab]"));
+  if (changes.some((change) => [...change.addedNodes].some(isNew))) nameTabs();
+}).observe(document.body, { childList: true, subtree: true });
+
 const language = new URLSearchParams(location.search).get("lang") ?? memory.get("language");
 if (language) gradio.changeLocale(language.startsWith("zh") ? "zh-CN" : "en");
 

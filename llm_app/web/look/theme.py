@@ -1,8 +1,12 @@
 """How the page looks: the theme, the style sheets, and the scripts."""
 
+import json
 from pathlib import Path
 
 import gradio as gr
+
+from llm_app.options import Text
+from llm_app.web.text import STRINGS
 
 HERE = Path(__file__).parent
 # A tab brings a style sheet, and a script where it needs one, and their names here.
@@ -95,7 +99,13 @@ def head() -> str:
     styles = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     modules = "".join(f'<script type="module">\n{script}</script>' for script in scripts)
-    return f"<style>\n{styles}</style>{modules.replace('LANGUAGE_MODULE', language_module())}"
+    modules = modules.replace("LANGUAGE_MODULE", language_module()).replace("TAB_WORDS", json.dumps(tab_words()))
+    return f"<style>\n{styles}</style>{modules}"
+
+
+def tab_words() -> dict[str, Text]:
+    """The label of every tab in both languages; a tab's id is the name of its label."""
+    return {name: words for name, words in STRINGS.items() if name.startswith(("tab_", "mode_", "result_view_"))}
 
 
 def language_module() -> str:
