@@ -12,8 +12,8 @@ OpenPage = Callable[..., Page]
 # Names, units and terms that both languages write alike; everything else is translated.
 NAMES = """
     proofbench smollm smollm2-135m-instruct embedded tiny auto cpu cuda gb mb kb gpu fp bf nf int top-p top-k min-p
-    jsonl json csv tsv yaml html markdown pdf svg png bleu chrf rouge mmlu glue acc ppl f mcc em chatml smoke quick full a b n
-    p k english en zh utf gguf lora ui id api hub
+    jsonl json csv tsv yaml html markdown pdf svg png bleu chrf rouge mmlu glue acc ppl f mcc em chatml smoke quick full
+    a b n p k english en zh utf gguf lora ui id api hub
 """
 SAME = frozenset(NAMES.split())
 SEEN = """() => {
