@@ -165,7 +165,8 @@ def _parts(folder: Path) -> dict[str, dict[str, Any]]:
     """Configuration -> part -> its file or files."""
     try:
         _, head, _ = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-        configs = yaml.safe_load(head).get("configs", [])
+        card = yaml.safe_load(head)
+        configs = card.get("configs", [])
         return {
             str(config["config_name"]): {str(part["split"]): part["path"] for part in config["data_files"]}
             for config in configs
