@@ -15,7 +15,7 @@ from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark import comparison_view, samples_view
 from llm_app.web.benchmark.results_cache import Compared, Shelf
-from llm_app.web.benchmark.samples_controls import PAGE, Browser, Update, build_browser, cut, paged, wanted
+from llm_app.web.benchmark.samples_controls import PAGE, QUICK, Browser, Update, build_browser, cut, paged, wanted
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.html import GONE, html, unfolded
 from llm_app.web.runs.views import when
@@ -35,7 +35,6 @@ SHOWN_BY = {
     "changed": ("fixed", "broken", "better", "worse", "changed"), "unchanged": ("both right", "both wrong", "equal"),
 }  # fmt: skip
 COUNTED = ("fixed", "broken", "unchanged")
-QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -76,14 +75,7 @@ def build_comparison(services: Services, shelf: Shelf, selected: gr.State, compa
     }  # fmt: skip
     compare.click(handlers.compare, [baseline, candidates], everything, **slow)
     partner.click(handlers.compare_partner, [selected], everything, **slow)
-    asked, outputs = [compared, *browser.asked()], browser.all()
-    gr.on(
-        [browser.task.input, browser.kind.input, browser.search.submit, browser.search.blur],
-        handlers.begin, asked, outputs, **QUICK,
-    )  # fmt: skip
-    browser.spaces.input(handlers.stay, asked, outputs, **QUICK)
-    browser.back.click(handlers.back, asked, outputs, **QUICK)
-    browser.on.click(handlers.on, asked, outputs, **QUICK)
+    browser.connect(handlers, compared)
 
 
 class ComparisonHandlers:

@@ -71,8 +71,8 @@ def guess_columns(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> di
     found: dict[str, str | list[str] | None] = {}
     left = list(columns)
     if kind == "multiple_choice":
-        found["choices"] = choice_columns(columns, rows)
-        left = [column for column in left if column not in found["choices"]]  # type: ignore[operator]
+        found["choices"] = choices = choice_columns(columns, rows)
+        left = [column for column in left if column not in (choices or ())]
     roles = [role for role in ROLES[kind] if role != "choices"]
     for role in roles:
         named = [column for name in NAMES[role] for column in left if column.lower() == name]

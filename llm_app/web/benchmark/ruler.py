@@ -1,6 +1,5 @@
 """One ruler for precisions, on the page: what is measured, how far it is, the table."""
 
-import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -185,7 +184,6 @@ def _read(values: Sequence[object], find: Callable[[object], str]) -> tuple[list
 
 
 def _whole(value: object, most: int) -> int:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not float(value).is_integer() or not 1 <= value <= most:  # type: ignore[arg-type, operator]
+    if not isinstance(value, int | float) or isinstance(value, bool) or value not in range(1, most + 1):
         raise SentenceError("tool_number", max=most)
-    return int(value)  # type: ignore[call-overload]
+    return int(value)

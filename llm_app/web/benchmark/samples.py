@@ -11,7 +11,17 @@ from llm_app.jobs.folder import RunFolder
 from llm_app.services import Services
 from llm_app.web.benchmark import samples_view
 from llm_app.web.benchmark.results_cache import Shelf
-from llm_app.web.benchmark.samples_controls import PAGE, Browser, Update, Wanted, build_browser, cut, paged, wanted
+from llm_app.web.benchmark.samples_controls import (
+    PAGE,
+    QUICK,
+    Browser,
+    Update,
+    Wanted,
+    build_browser,
+    cut,
+    paged,
+    wanted,
+)  # fmt: skip
 from llm_app.web.benchmark.samples_index import SampleIndex
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.visitor import runs_of
@@ -22,22 +32,14 @@ KINDS = {
 }  # fmt: skip
 COUNTED = ("right", "wrong", "unscored")
 CHANGED = ("fixed", "broken", "better", "worse", "changed")
-QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def build_samples(services: Services, shelf: Shelf, selected: gr.State, compared: gr.State) -> None:
     """The browser and its handlers. `compared`: runs that were compared last, baseline first; empty for none."""
     browser = build_browser("samples", KINDS)
     handlers = SampleHandlers(services, shelf, browser)
-    asked, outputs = [selected, compared, *browser.asked()], browser.all()
-    selected.change(handlers.choose, [selected, compared], outputs, **QUICK)
-    gr.on(
-        [browser.task.input, browser.kind.input, browser.search.submit, browser.search.blur],
-        handlers.begin, asked, outputs, **QUICK,
-    )  # fmt: skip
-    browser.spaces.input(handlers.stay, asked, outputs, **QUICK)
-    browser.back.click(handlers.back, asked, outputs, **QUICK)
-    browser.on.click(handlers.on, asked, outputs, **QUICK)
+    selected.change(handlers.choose, [selected, compared], browser.all(), **QUICK)
+    browser.connect(handlers, selected, compared)
 
 
 class SampleHandlers:

@@ -1,8 +1,8 @@
 """The controls of a list of samples, and one page of a longer list: what both browsers of the tab share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 
@@ -15,6 +15,20 @@ from llm_app.web.html import html
 PAGE = 20  # samples that are shown at once
 MAX_SEARCH = 200
 Update = dict[Any, Any]
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+class Pages(Protocol):
+    """What the controls do; every one gives a page of samples."""
+
+    @property
+    def begin(self) -> Callable[..., Update]: ...
+    @property
+    def stay(self) -> Callable[..., Update]: ...
+    @property
+    def back(self) -> Callable[..., Update]: ...
+    @property
+    def on(self) -> Callable[..., Update]: ...
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,17 @@ class Browser:
     def asked(self) -> list[Any]:
         """Those that say what to show."""
         return [self.task, self.kind, self.search, self.spaces, self.place]
+
+    def connect(self, pages: Pages, *runs: gr.State) -> None:
+        """The events of the controls. Handlers get what says which runs are shown, then `asked`."""
+        asked, outputs = [*runs, *self.asked()], self.all()
+        gr.on(
+            [self.task.input, self.kind.input, self.search.submit, self.search.blur],
+            pages.begin, asked, outputs, **QUICK,
+        )  # fmt: skip
+        self.spaces.input(pages.stay, asked, outputs, **QUICK)
+        self.back.click(pages.back, asked, outputs, **QUICK)
+        self.on.click(pages.on, asked, outputs, **QUICK)
 
 
 @dataclass(frozen=True)
@@ -91,8 +116,8 @@ def wanted(values: Sequence[object], tasks: Sequence[str], kinds: Sequence[str])
         task = tasks[0] if tasks else ""
     if not isinstance(task, str) or (tasks and task not in tasks):
         raise SentenceError("wrong_value")
-    is_place = isinstance(place, int) and not isinstance(place, bool) and place >= 0
-    return Wanted(task, kind, (words or "").strip(), spaces, place if is_place else 0)  # type: ignore[arg-type]
+    start = place if isinstance(place, int) and not isinstance(place, bool) and place >= 0 else 0
+    return Wanted(task, kind, (words or "").strip(), spaces, start)
 
 
 def cut(numbers: Sequence[int], place: int) -> tuple[list[int], int]:
