@@ -158,14 +158,15 @@ class BlockEmbedding(nn.Embedding):
 
 
 class PrepackedLinear(nn.Linear):
-    """A bfloat16 linear layer in the order in which oneDNN reads weights (CPU): about twice as fast as nn.Linear."""
+    """A linear layer in the order in which oneDNN reads weights (CPU), in bfloat16 or float32: faster than nn.Linear."""
 
     def __init__(self, weight: Tensor, bias: nn.Parameter | None = None) -> None:
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight.shape
+        self._dtype = weight.dtype
         # Plain attribute: opaque tensors survive neither .to() nor state_dict().
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), ROWS_HINT)
-        self.n_packed_bytes = self._packed.numel() * 2
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS_HINT)
+        self.n_packed_bytes = self._packed.numel() * weight.element_size()
         self.register_parameter("bias", bias)
 
     @property
@@ -175,15 +176,16 @@ class PrepackedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """As nn.Linear."""
-        flat = input.to(torch.bfloat16)
+        flat = input.to(self._dtype)
         return torch.ops.mkldnn._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
 
 
-def can_prepack() -> bool:
-    """Whether the CPU and this build of torch multiply bfloat16 through oneDNN."""
+def can_prepack(dtype: torch.dtype = torch.bfloat16) -> bool:
+    """Whether the CPU and this build of torch multiply this dtype through oneDNN."""
     try:
         has_kernel = hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-        return has_kernel and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        is_fast = dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return has_kernel and bool(is_fast)
     except (AttributeError, RuntimeError):
         return False
 

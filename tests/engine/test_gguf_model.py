@@ -53,7 +53,7 @@ def test_fp32_logits_of_a_gguf_file_equal_those_of_transformers(
 ) -> None:
     path = tiny.make_gguf(request.getfixturevalue(f"tiny_{family}"), settings.models / "tiny.gguf", kind=kind)
     ours = logits(load_model(ModelConfig("tiny.gguf", precision="fp32"), settings).model)
-    assert torch.equal(ours, logits(through_transformers(path)))
+    torch.testing.assert_close(ours, logits(through_transformers(path)))  # oneDNN and MKL add up in different orders
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q8_0"])

@@ -36,7 +36,7 @@ def test_fp32_logits_of_a_folder_equal_those_of_transformers(
     folder = request.getfixturevalue(f"tiny_{family}")
     loaded = load_model(ModelConfig(str(folder), precision="fp32"), settings)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    assert torch.equal(logits(loaded.model), logits(plain))
+    torch.testing.assert_close(logits(loaded.model), logits(plain))  # oneDNN and MKL add up in different orders
     assert loaded.model.config._attn_implementation == ATTENTION
     assert loaded.n_context == 512 and loaded.template is not None and loaded.is_batchable
 
