@@ -8,13 +8,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig
 from llm_app.flags import describe_range, flag_of
-from llm_app.options import options_of
+from llm_app.options import kind_of, options_of
+from llm_app.training.config import TrainConfig
+from llm_app.training.search_config import SearchConfig
 
 ENVIRONMENT = """\
 # Settings
 
-Made by `make docs` from `llm_app/config.py`, where each option is declared once. From the same declaration come the
-control on the page, the command-line flag and the check of the JSON field.
+Made by `make docs` from `llm_app/config.py` and `llm_app/training/`, where each option is declared once. From the same
+declaration come the control on the page, the command-line flag and the check of the JSON field.
 
 ## Environment
 
@@ -33,6 +35,8 @@ Telemetry of the libraries is switched off in any case.
 SECTIONS = (
     ("Model", "`chat`, `serve`; the model bar of the page", ModelConfig),
     ("Sampling", "`chat`; the options of the Chat tab; fields of the API where it has them", SamplingConfig),
+    ("Training", "`train`, `search`; the Tune tab", TrainConfig),
+    ("Search", "`search`; the Tune tab", SearchConfig),
     ("Server", "`serve`, `python app.py`", ServeConfig),
 )
 
@@ -43,7 +47,10 @@ def table(config: type[Any]) -> str:
     for item, info in options_of(config):
         choices = f" One of {', '.join(info.choices)}." if info.choices else ""
         text = f"{info.help[0]}{choices} {describe_range(item, info)}".rstrip()
-        lines.append(f"| `{flag_of(item.name)}` | {text} |")
+        flag = f"`{flag_of(item.name)}`"
+        if kind_of(item, info) is bool:
+            flag += f", `{flag_of(f'no_{item.name}')}`"
+        lines.append(f"| {flag} | {text} |")
     return "\n".join(lines)
 
 

@@ -83,7 +83,7 @@ def _needed_en(task: TaskComparison) -> str:
     goal = {"percent": "2 points", "coefficient": "0.02", "hundred": "2 points"}.get(task.unit, "2 % of the score")
     if needed <= n:
         return f" A difference of {goal} would most likely have shown with these {n:,} samples."
-    return f" About {_rounded(needed):,} samples would most likely show a difference of {goal}; these are {n:,}."
+    return f" About {rounded(needed):,} samples would most likely show a difference of {goal}; these are {n:,}."
 
 
 def _overall_en(comparison: Comparison) -> str:
@@ -146,7 +146,7 @@ def _needed_zh(task: TaskComparison) -> str:
     goal = {"percent": " 2 个百分点", "coefficient": " 0.02 ", "hundred": " 2 分"}.get(task.unit, "得分 2% ")
     if needed <= n:
         return f"如果差别有{goal.rstrip()}，这 {n:,} 条样本多半已经能看出来。"
-    return f"要看出{goal}的差别，大约需要 {_rounded(needed):,} 条样本，这次只有 {n:,} 条。"
+    return f"要看出{goal}的差别，大约需要 {rounded(needed):,} 条样本，这次只有 {n:,} 条。"
 
 
 def _overall_zh(comparison: Comparison) -> str:
@@ -188,7 +188,7 @@ def _metric_zh(task: TaskComparison) -> str:
     return f"{len(task.parts)} 个子任务的 {name}（{how}）"
 
 
-def _rounded(n: int) -> int:
+def rounded(n: int) -> int:
     """Two digits are all that a figure for planning is good for; rounded up."""
     step = 10 ** max(0, len(str(n)) - 2)
     return -(-n // step) * step

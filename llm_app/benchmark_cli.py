@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--tasks", metavar="A,B",
-        help="Names of the harness, such as sst2,arc_easy; suites smoke, quick, full, glue; own task files (.yaml).",
+        help="Names of the harness (sst2,arc_easy); suites smoke, quick, full, glue, forgetting; own .yaml task files.",
     )
     parser.add_argument(
         "--limit", type=_whole(*SAMPLES), metavar="N", help="First N samples of each task (default: all).",

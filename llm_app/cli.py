@@ -1,4 +1,4 @@
-"""The command line: chat, benchmark, compare, serve, models. Others script against it: names and exit codes stay.
+"""The command line: chat, benchmark, compare, train, serve. Others script against it: names and exit codes stay.
 
 Exit codes: 0 done, 1 failure of this program or machine, 2 the caller can mend it, 130 Ctrl+C.
 Nothing heavy is imported before a command needs it: `--help` answers at once.
@@ -13,7 +13,19 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from llm_app import __version__, benchmark_cli, compare_cli, perplexity_cli, report_cli, ruler_cli, runs_cli
+from llm_app import (
+    __version__,
+    benchmark_cli,
+    compare_cli,
+    export_cli,
+    helped_cli,
+    perplexity_cli,
+    report_cli,
+    ruler_cli,
+    runs_cli,
+    search_cli,
+    train_cli,
+)
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings, quiet_environment
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
@@ -31,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    about = "Chat with a language model, measure it, serve it, list the models."
+    about = "Chat with a language model, measure it, tune it, serve it, list the models."
     parser = _Parser(prog="llm_app", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"proofbench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -49,6 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
     perplexity_cli.add_parser(commands)
     ruler_cli.add_parser(commands)
     runs_cli.add_parsers(commands)
+    train_cli.add_parser(commands)
+    search_cli.add_parser(commands)
+    helped_cli.add_parser(commands)
+    export_cli.add_parsers(commands)
 
     serve = commands.add_parser("serve", help="Start the page and the API on one port.", allow_abbrev=False)
     serve.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
@@ -134,4 +150,6 @@ _COMMANDS = {
     "report": report_cli.run,
     "perplexity": perplexity_cli.run, "precisions": ruler_cli.run, "runs": runs_cli.run,
     "doctor": runs_cli.run_doctor, "serve": _serve, "models": _models,
+    "train": train_cli.run, "search": search_cli.run, "helped": helped_cli.run,
+    "merge": export_cli.run_merge, "export": export_cli.run_export,
 }

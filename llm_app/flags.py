@@ -4,7 +4,7 @@ import argparse
 from dataclasses import MISSING, Field
 from typing import Any, TypeVar
 
-from llm_app.options import OptionInfo, options_of
+from llm_app.options import OptionInfo, kind_of, options_of
 
 Config = TypeVar("Config")
 
@@ -15,7 +15,10 @@ def flag_of(name: str) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type[Any], title: str) -> None:
-    """A flag for each described field. One that is not given stays out of the namespace."""
+    """A flag for each described field, and `--no-` before the name for one that is on or off.
+
+    One that is not given stays out of the namespace.
+    """
     group = parser.add_argument_group(title)
     for item, info in options_of(config):
         text = f"{info.help[0]} {describe_range(item, info)}".rstrip().replace("%", "%%")
@@ -23,8 +26,12 @@ def add_flags(parser: argparse.ArgumentParser, config: type[Any], title: str) ->
             group.add_argument(
                 flag_of(item.name), nargs="+", action="extend", default=argparse.SUPPRESS, metavar="TEXT", help=text,
             )
+        elif kind_of(item, info) is bool:
+            group.add_argument(
+                flag_of(item.name), action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text,
+            )
         else:
-            kind = _kind_of(item, info)
+            kind = kind_of(item, info)
             names = {int: "N", float: "X", str: "TEXT"}
             metavar = "{" + ",".join(info.choices) + "}" if info.choices else names[kind]
             group.add_argument(flag_of(item.name), type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
@@ -43,17 +50,12 @@ def read_flags(namespace: argparse.Namespace, config: type[Config]) -> Config:
 def describe_range(item: Field[Any], info: OptionInfo) -> str:
     """Default and range in brackets, as help and docs show them."""
     parts = []
-    if item.default is not MISSING and item.default not in (None, (), ""):
+    if isinstance(item.default, bool):
+        parts.append(f"default {'on' if item.default else 'off'}")
+    elif item.default is not MISSING and item.default not in (None, (), ""):
         parts.append(f"default {item.default}")
     if info.min is not None and info.max is not None and info.max < 2**31:
         parts.append(f"{info.min:g} to {info.max:.10g}")
     elif info.min is not None:
         parts.append(f"at least {info.min:g}")
     return f"({'; '.join(parts)})" if parts else ""
-
-
-def _kind_of(item: Field[Any], info: OptionInfo) -> type[int] | type[float] | type[str]:
-    if isinstance(item.default, int | float | str):
-        return type(item.default)
-    # A field without a default value is a number exactly when it has a range.
-    return int if info.min is not None else str

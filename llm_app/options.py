@@ -49,6 +49,13 @@ def options_of(config: type[Any]) -> list[tuple[Field[Any], OptionInfo]]:
     return [(f, f.metadata["option"]) for f in fields(config) if "option" in f.metadata]
 
 
+def kind_of(item: Field[Any], info: OptionInfo) -> type[Any]:
+    """The type of a field's values. Without a default value it is that of its least one, else text."""
+    if item.default not in (None, MISSING):
+        return type(item.default)
+    return str if info.min is None else type(info.min)
+
+
 def check_options(config: Any) -> None:
     """Types, ranges and choices of every described field.
 
@@ -70,7 +77,7 @@ def _problem_with(value: Any, item: Field[Any], info: OptionInfo) -> str | None:
         return None
     if info.choices is not None:
         return None if value in info.choices else f"must be one of {', '.join(info.choices)}, not {value!r}"
-    wanted: Any = type(item.default) if item.default not in (None, MISSING) else (int if info.min is not None else str)
+    wanted = kind_of(item, info)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**53 else math.inf
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):

@@ -22,11 +22,12 @@ MAX_PROMPT = 600  # characters, from the end: before the question stand examples
 CHANGED = ("fixed", "broken", "better", "worse", "changed")
 
 
-def comparison_section(comparison: Comparison, language: Language) -> Section:
-    """Did it help? The section of one comparison."""
+def comparison_section(comparison: Comparison, language: Language, *, lead: Sequence[str] = ()) -> Section:
+    """Did it help? The section of one comparison. `lead`: sentences that stand before all others."""
     spoken = 1 if language == "zh" else 0
     parts: list[Child] = [
         element("p", f"{comparison.baseline} → {comparison.candidate}", class_="about"),
+        *(element("p", sentence) for sentence in lead),
         *(element("p", alarm[spoken], class_="alarm") for alarm in comparison.alarms),
         element("p", element("b", overall_verdict(comparison, language))),
         _table(comparison, language),

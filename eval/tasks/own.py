@@ -17,10 +17,24 @@ import yaml
 
 from eval.tasks.own_docs import NEEDS, PROMPTS, read_docs
 from eval.tasks.own_file import PLACEHOLDER, Kind, is_task_file, placed, read_task_file
-from eval.tasks.own_kinds import CLASSES, CountTokens, OwnTask
+from eval.tasks.own_kinds import (
+    Classification,
+    CountTokens,
+    ExactMatch,
+    Generation,
+    MultipleChoice,
+    OwnTask,
+    Perplexity,
+)
+from eval.tasks.own_reply import Reply, ReplyPerplexity
 from eval.types import EvaluationError
 
 __all__ = ["describe", "is_task_file", "own_task", "placed", "roles"]
+
+CLASSES: Mapping[Kind, type[OwnTask]] = {
+    "perplexity": Perplexity, "generation": Generation, "exact_match": ExactMatch, "multiple_choice": MultipleChoice,
+    "classification": Classification, "reply": Reply, "reply_perplexity": ReplyPerplexity,
+}
 
 
 def own_task(path: Path, count_tokens: CountTokens | None = None) -> OwnTask:

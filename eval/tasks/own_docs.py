@@ -19,11 +19,13 @@ PROMPTS: Mapping[Kind, tuple[str, str]] = {
     "exact_match": ("Question: {{question}}\nAnswer:", "问题：{{question}}\n答案："),
     "multiple_choice": ("Question: {{question}}\nAnswer:", "问题：{{question}}\n答案："),
     "classification": ("Text: {{text}}\nLabel:", "文本：{{text}}\n类别："),
+    **dict.fromkeys(("reply", "reply_perplexity"), ("{{prompt}}", "{{prompt}}")),
 }
 # What the score needs of a row, besides what the prompt names.
 NEEDS: Mapping[Kind, tuple[str, ...]] = {
     "perplexity": ("text",), "generation": ("target",), "exact_match": ("answer",),
     "multiple_choice": ("choices", "answer"), "classification": ("label",),
+    "reply": ("answer",), "reply_perplexity": ("answer",),
 }
 
 
@@ -132,6 +134,9 @@ def _target_reader(file: TaskFile, rows: Sequence[Row]) -> tuple[Callable[[Row],
         labels = tuple(words.values())
         return lambda row: {"target": labels.index(_label(file, row, words))}, labels
     (name,) = NEEDS[file.kind]
+    if file.kind in ("reply", "reply_perplexity"):
+        # What a chat template puts after an answer: a model is trained to write that too.
+        return lambda row: {"target": _texts(name, _cell(file, row, name)), "end": row.cells.get("end") or ""}, ()
     return lambda row: {"target": _texts(name, _cell(file, row, name))}, ()
 
 

@@ -14,7 +14,9 @@ import yaml
 
 from eval.types import EvaluationError
 
-Kind = Literal["perplexity", "generation", "exact_match", "multiple_choice", "classification"]
+Kind = Literal[
+    "perplexity", "generation", "exact_match", "multiple_choice", "classification", "reply", "reply_perplexity",
+]
 AnswerForm = Literal["text", "letter", "from_0", "from_1"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MAX_CHARS = 65_536  # of a task file
@@ -22,9 +24,9 @@ MAX_NEW_TOKENS = 4_096
 MAX_LABELS = 1_000
 # Keys that only some kinds know.
 KEYS_OF_KINDS: Mapping[str, tuple[Kind, ...]] = {
-    "prompt": KINDS[1:], "examples": KINDS[1:], "shots": KINDS[1:],
+    "prompt": KINDS[1:], "examples": KINDS[1:5], "shots": KINDS[1:5],
     "labels": ("classification",), "answers": ("multiple_choice",),
-    "max_new_tokens": ("generation", "exact_match"), "stop": ("generation", "exact_match"),
+    **dict.fromkeys(("max_new_tokens", "stop"), ("generation", "exact_match", "reply")),
 }
 PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)

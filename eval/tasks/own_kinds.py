@@ -22,7 +22,7 @@ from eval.metrics.perplexity.score import count_words
 from eval.metrics.rouge.score import rouge_scores
 from eval.tasks.corpus import CorpusScore, aggregation_name, bits, perplexity, ratio, share_rows
 from eval.tasks.own_docs import Docs
-from eval.tasks.own_file import Kind, TaskFile
+from eval.tasks.own_file import TaskFile
 from eval.types import EvaluationError
 
 Scores = Mapping[str, tuple[Callable[[Sequence[Any]], float], bool]]  # metric -> (of all samples, higher is better)
@@ -264,12 +264,6 @@ class Classification(OwnTask):
     def _rows(self, pairs: Sequence[tuple[int, int]]) -> Any:
         true, chosen = zip(*pairs, strict=True)
         return class_counts(chosen, true, len(self._docs.labels))
-
-
-CLASSES: Mapping[Kind, type[OwnTask]] = {
-    "perplexity": Perplexity, "generation": Generation, "exact_match": ExactMatch, "multiple_choice": MultipleChoice,
-    "classification": Classification,
-}
 
 
 def _distinct_1(texts: Sequence[str]) -> float:

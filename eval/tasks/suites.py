@@ -76,7 +76,21 @@ FULL = TaskSuite(
         Entry("cmmlu", 5), Entry("gsm8k", 5), Entry("wikitext"),
     ),
 )
-SUITES = (SMOKE, QUICK, FULL, GLUE)
+
+
+# Of the smoke tasks those that a small model has something to lose on, the same for base and adapter.
+FORGETTING = TaskSuite(
+    "forgetting",
+    (
+        "What tuning may have cost: knowledge, reading, writing, plain language. Two minutes for base and adapter.",
+        "微调可能丢掉的能力：知识、阅读、写作、通用语言；底座与适配器合计约两分钟。",
+    ),
+    tuple(
+        Entry(str(SMOKE_DATA / f"{name}.yaml"))
+        for name in ("sentiment_en", "choices", "answers", "summaries", "text")
+    ),
+)
+SUITES = (SMOKE, QUICK, FULL, GLUE, FORGETTING)
 
 
 def expand(asked: Sequence[str]) -> list[Entry]:

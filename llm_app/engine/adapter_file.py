@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional
 
 from llm_app.engine.weights import TensorInfo, read_header, read_json, refuse_pickle
 from llm_app.errors import ModelNotFound, ModelRejected
@@ -25,7 +26,7 @@ MAX_RANK = 4096
 # Fields that are read below, or that only matter to training.
 _READ = {
     "peft_type", "peft_version", "task_type", "base_model_name_or_path", "revision", "inference_mode", "r",
-    "lora_alpha", "lora_dropout", "use_rslora", "fan_in_fan_out", "target_modules", "exclude_modules",
+    "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "fan_in_fan_out", "target_modules", "exclude_modules",
     "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "init_lora_weights", "auto_mapping",
 }
 # What peft writes when a feature is not used.
@@ -33,16 +34,39 @@ _UNUSED = {"bias": "none", "megatron_core": "megatron.core", "qalora_group_size"
 # These only choose where training starts; others (pissa, olora, corda, loftq) also change the base's weights.
 _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "true", "false")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
-_KEY = re.compile(r"(?:base_model\.model\.)?([A-Za-z0-9_.]+)\.lora_([AB])\.weight")
+_KEY = re.compile(r"(?:base_model\.model\.)?([A-Za-z0-9_.]+)\.lora_(A\.weight|B\.weight|magnitude_vector)")
+_PARTS = {"A.weight": "lora_A", "B.weight": "lora_B", "magnitude_vector": "lora_magnitude_vector"}
 
 
 @dataclass(frozen=True)
 class LoraPair:
-    """The change of one linear layer: scale * b @ a, with a (rank, n_in) and b (n_out, rank)."""
+    """The change of one linear layer: scale * b @ a, with a (rank, n_in) and b (n_out, rank).
+
+    `magnitude` (n_out): of a DoRA adapter, the length that each row of the changed weight has in the end.
+    """
 
     a: Tensor
     b: Tensor
     scale: float
+    magnitude: Tensor | None = None
+
+    def merged(self, weight: Tensor) -> Tensor:
+        """The weight (n_out, n_in) with the change in it, in float32."""
+        changed = weight.float() + self.scale * self._product()
+        growth = self.growth(weight)
+        return changed if growth is None else growth[:, None] * changed
+
+    def growth(self, weight: Tensor) -> Tensor | None:
+        """How much longer DoRA makes each row (n_out) of the changed weight; None of other adapters.
+
+        Source: peft's DoraLinearLayer, with its order of operations, and so with its bits.
+        """
+        if self.magnitude is None:
+            return None
+        return self.magnitude / (weight.float() + self.scale * self._product()).norm(dim=1)
+
+    def _product(self) -> Tensor:
+        return functional.linear(self.a.T.contiguous(), self.b).T
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,12 @@ class AdapterFile:
     digest: str
     pairs: dict[str, LoraPair]
     targets: tuple[str, ...] | None  # None where the modules of the file are all there is to know
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained numbers in it."""
+        tensors = (tensor for pair in self.pairs.values() for tensor in (pair.a, pair.b, pair.magnitude))
+        return sum(tensor.numel() for tensor in tensors if tensor is not None)
 
 
 def read_adapter(path: Path) -> AdapterFile:
@@ -88,9 +118,9 @@ def _check_config(config: dict[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
         raise _rejected(f"its type is {str(kind)[:40]!r}; only LORA runs here")
-    for feature, name in (("use_dora", "DoRA"), ("use_qalora", "QALoRA"), ("use_bdlora", "BD-LoRA")):
+    for feature, name in (("use_qalora", "QALoRA"), ("use_bdlora", "BD-LoRA")):
         if config.get(feature):
-            raise _rejected(f"it is a {name} adapter; only LoRA and rsLoRA run here")
+            raise _rejected(f"it is a {name} adapter; only LoRA, rsLoRA and DoRA run here")
     for key, value in config.items():
         if key not in _READ and value and value != _UNUSED.get(key):
             raise _rejected(f"{CONFIG} sets {key[:60]}, which does not run here")
@@ -118,37 +148,44 @@ def _check_config(config: dict[str, Any]) -> None:
 def _read_pairs(weights: Path, config: dict[str, Any]) -> dict[str, LoraPair]:
     from safetensors.torch import load_file
 
-    halves: dict[str, dict[str, str]] = {}
+    layers: dict[str, dict[str, str]] = {}
     header = read_header(weights)
     for key in header:
         match = _KEY.fullmatch(key)
         if match is None:
             raise _rejected(f"it holds {key[:120]!r}, which is not a plain LoRA weight")
-        halves.setdefault(match[1], {})[match[2]] = key
-    if not halves:
+        layers.setdefault(match[1], {})[_PARTS[match[2]]] = key
+    if not layers:
         raise _rejected(f"{WEIGHTS} holds no LoRA weights")
-    for name, keys in halves.items():
-        _check_shapes(name, [header[keys[half]] for half in "AB" if half in keys], config)
+    for name, keys in layers.items():
+        _check_parts(name, {part: header[key] for part, key in keys.items()}, config)
     tensors = load_file(weights)
     for key, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise _rejected(f"{key[:120]} has non-finite values (NaN or infinity)")
     # float32 whatever the base computes in, as peft does.
+    parts = {name: {part: tensors[key].float() for part, key in keys.items()} for name, keys in layers.items()}
     return {
-        name: LoraPair(tensors[keys["A"]].float(), tensors[keys["B"]].float(), _scale(name, config))
-        for name, keys in halves.items()
+        name: LoraPair(part["lora_A"], part["lora_B"], _scale(name, config), part.get("lora_magnitude_vector"))
+        for name, part in parts.items()
     }
 
 
-def _check_shapes(name: str, halves: list[TensorInfo], config: dict[str, Any]) -> None:
+def _check_parts(name: str, parts: dict[str, TensorInfo], config: dict[str, Any]) -> None:
     rank = _rank(name, config)
-    if len(halves) < 2:
+    if not {"lora_A", "lora_B"} <= parts.keys():
         raise _rejected(f"{name[:120]} has only one of lora_A and lora_B")
-    a, b = halves
+    a, b, magnitude = parts["lora_A"], parts["lora_B"], parts.get("lora_magnitude_vector")
+    if (magnitude is not None) != bool(config.get("use_dora")):
+        has = "no lora_magnitude_vector" if magnitude is None else "a lora_magnitude_vector"
+        raise _rejected(f"{name[:120]} has {has}; {CONFIG} says use_dora {bool(config.get('use_dora'))}")
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != rank or b.shape[1] != rank:
         raise _rejected(f"{name[:120]} has LoRA weights of shapes {a.shape} and {b.shape}; {CONFIG} says rank {rank}")
-    if not {a.dtype, b.dtype} <= {"F32", "F16", "BF16"}:
-        raise _rejected(f"{name[:120]} has LoRA weights of type {a.dtype}; F32, F16 and BF16 run here")
+    if magnitude is not None and magnitude.shape != b.shape[:1]:
+        raise _rejected(f"{name[:120]} has a magnitude vector of shape {magnitude.shape} for {b.shape[0]} outputs")
+    odd = {info.dtype for info in parts.values()} - {"F32", "F16", "BF16"}
+    if odd:
+        raise _rejected(f"{name[:120]} has LoRA weights of type {min(odd)}; F32, F16 and BF16 run here")
 
 
 def _rank(name: str, config: dict[str, Any]) -> int:

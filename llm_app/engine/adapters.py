@@ -23,6 +23,7 @@ from llm_app.engine.adapter_file import AdapterFile, LoraPair, is_named, read_ad
 from llm_app.engine.identity import Identity
 from llm_app.errors import ModelNotFound, ModelRejected
 
+LEAST_GROWTH = 1e-5  # of a DoRA adapter that changes something; below, it is rounding
 
 @dataclass(frozen=True)
 class AttachReport:
@@ -68,16 +69,16 @@ class Adapters:
         file = read_adapter(path)
         layers = self._layers_for(file)
         notes = self._check_base(file)
-        has_effect = any(_changes_something(file.pairs[module]) for module in layers)
+        changes = [(layer, _Change.of(file.pairs[module], layer)) for module, layer in layers.items()]
+        has_effect = any(change.has_effect for _, change in changes)
         if not has_effect:
             notes += ("this adapter has no effect",)
-        hooks = tuple((layer, _adding(_placed(file.pairs[module], layer))) for module, layer in layers.items())
+        hooks = tuple((layer, change.hook()) for layer, change in changes)
         with turn or nullcontext():
             if self._active == name:
                 self.use(None)
             self._attached[name] = _Attached(file.digest, hooks)
-        n_parameters = sum(pair.a.numel() + pair.b.numel() for pair in file.pairs.values())
-        return AttachReport(name, file.base, len(layers), n_parameters, has_effect, notes)
+        return AttachReport(name, file.base, len(layers), file.n_parameters, has_effect, notes)
 
     def check(self, path: Path) -> tuple[str, ...]:
         """Notes on whether the adapter in `path` belongs to this base; nothing is changed.
@@ -171,25 +172,58 @@ def _size(module: nn.Module) -> tuple[int, int]:
     return 0, 0
 
 
-def _changes_something(pair: LoraPair) -> bool:
-    return pair.scale != 0 and bool((pair.b @ pair.a).any())
+def dense_weight(layer: nn.Module) -> Tensor:
+    """The matrix (n_out, n_in) of a linear layer of any kind, made anew where it is packed or quantised."""
+    if type(layer).__name__ not in ("Linear4bit", "Linear8bitLt"):
+        assert isinstance(layer.weight, Tensor)
+        return layer.weight.T if isinstance(layer, Conv1D) else layer.weight
+    # bitsandbytes repacks its blocks when a layer first runs: what comes out of it is the one thing to rely on.
+    assert isinstance(layer, nn.Linear)
+    identity = torch.eye(layer.in_features, dtype=torch.bfloat16, device=layer.weight.device)
+    # `forward`, since calling the layer would also run the hooks of the active adapter.
+    output = layer.forward(identity)
+    return (output if layer.bias is None else output - layer.bias).T
 
 
-def _placed(pair: LoraPair, layer: nn.Module) -> LoraPair:
-    """The pair where the layer computes, as tensors that autograd may or may not follow."""
-    device = next((tensor.device for tensor in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
-    with torch.inference_mode(False):
-        return LoraPair(pair.a.to(device, copy=True), pair.b.to(device, copy=True), pair.scale)
+@dataclass(frozen=True)
+class _Change:
+    """A pair where its layer computes; `growth` and `bias` only of DoRA, whose factor also meets the base's part."""
 
+    pair: LoraPair
+    growth: Tensor | None
+    bias: Tensor | None
 
-def _adding(pair: LoraPair) -> Callable[..., Tensor]:
-    """A forward hook that adds the pair's part. The order of operations, and so every bit, is peft's."""
+    @classmethod
+    def of(cls, pair: LoraPair, layer: nn.Module) -> "_Change":
+        device = next((tensor.device for tensor in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
+        # Tensors that autograd may or may not follow, wherever this is called.
+        with torch.inference_mode(False), torch.no_grad():
+            magnitude = None if pair.magnitude is None else pair.magnitude.to(device, copy=True)
+            placed = LoraPair(pair.a.to(device, copy=True), pair.b.to(device, copy=True), pair.scale, magnitude)
+            # Once: the base never changes.
+            growth = None if magnitude is None else placed.growth(dense_weight(layer))
+        bias = layer.bias if growth is not None else None
+        assert bias is None or isinstance(bias, Tensor)
+        return cls(placed, growth, bias)
 
-    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        part = functional.linear(functional.linear(inputs[0].to(pair.a.dtype), pair.a), pair.b)
-        return (output + part * pair.scale).to(output.dtype)
+    @property
+    def has_effect(self) -> bool:
+        """Whether it changes anything; a row that keeps its length up to rounding stays as it is."""
+        has_grown = self.growth is not None and bool(((self.growth - 1).abs() > LEAST_GROWTH).any())
+        return has_grown or (self.pair.scale != 0 and bool((self.pair.b @ self.pair.a).any()))
 
-    return hook
+    def hook(self) -> Callable[..., Tensor]:
+        """A forward hook that adds the pair's part. The order of operations, and so every bit, is peft's."""
+        pair, growth, bias = self.pair, self.growth, self.bias
+
+        def add(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+            part = functional.linear(functional.linear(inputs[0].to(pair.a.dtype), pair.a), pair.b)
+            if growth is None:
+                return (output + part * pair.scale).to(output.dtype)
+            base = output if bias is None else output - bias  # DoRA leaves the bias alone
+            return (output + ((growth - 1) * base + growth * part * pair.scale)).to(output.dtype)
+
+        return add
 
 
 def _plain(name: str) -> str:

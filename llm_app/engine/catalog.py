@@ -53,6 +53,11 @@ class AdapterEntry:
     base: str
 
 
+def public_name(entry: ModelEntry) -> str:
+    """What other programs may call the model: its name on the hub where it has one."""
+    return _MODEL_ON_HUB[0] if entry.kind == "embedded" else entry.id
+
+
 def embedded_model() -> Path:
     """The GGUF file that comes with the requirements; without it, the same model's folder in the hub's cache.
 
@@ -114,7 +119,7 @@ def _own_models(settings: Settings) -> list[ModelEntry]:
     for path in sorted(settings.models.iterdir(), key=lambda path: path.name.lower()):
         if path.suffix == ".gguf" and path.is_file():
             entries.append(ModelEntry(path.name, "gguf", path, path.stem))
-        elif (path / "config.json").is_file():
+        elif (path / "config.json").is_file() and not path.name.startswith("."):
             entries.append(ModelEntry(path.name, "folder", path, path.name))
     return entries
 
@@ -179,7 +184,8 @@ def list_adapters(settings: Settings) -> list[AdapterEntry]:
         return []
     entries = []
     for path in sorted(settings.adapters.iterdir(), key=lambda path: path.name.lower()):
-        if (path / "adapter_config.json").is_file():
+        is_being_written = path.name.startswith(".")
+        if (path / "adapter_config.json").is_file() and not is_being_written:
             try:
                 entries.append(_adapter(path.name, path))
             except ModelRejected:

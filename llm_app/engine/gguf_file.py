@@ -64,6 +64,7 @@ class GgufFile:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         header = _Header(self._map, path.name)
         self.metadata, self.tensors = header.metadata, header.tensors
+        self.kinds = header.kinds  # the number of each value's type, for who writes it again
 
     @property
     def architecture(self) -> str:
@@ -89,6 +90,7 @@ class _Header:
         self._n_strings = self._n_string_bytes = 0
         version, n_tensors, n_keys = self._start()
         self.version = version
+        self.kinds: dict[str, int] = {}
         self.metadata = self._metadata(n_keys)
         self._alignment = self._checked_alignment()
         self.tensors = self._tensors(n_tensors)
@@ -144,7 +146,8 @@ class _Header:
             key = self._string(MAX_NAME_BYTES)
             if key in metadata:
                 raise self._refuse(f"key {key[:80]!r} appears twice")
-            metadata[key] = self._value(self._scalar("I"))
+            self.kinds[key] = self._scalar("I")
+            metadata[key] = self._value(self.kinds[key])
         if not isinstance(metadata.get("general.architecture"), str):
             raise self._refuse("general.architecture is missing")
         return metadata

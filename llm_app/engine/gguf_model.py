@@ -20,7 +20,10 @@ from transformers import (
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.integrations.gguf import GGUF_CONFIG_ARCHS, GGUF_TOKENIZER_MAPPING, convert_gguf_tokenizer
 
+from llm_app.engine import gguf_rope
+from llm_app.engine.gguf_arrangement import AS_IT_IS, arrangement
 from llm_app.engine.gguf_file import GgufFile, TensorInfo
+from llm_app.engine.gguf_rope import single
 from llm_app.engine.packed import BlockEmbedding, PackedLinear, can_pack, check_blocks
 from llm_app.engine.placing import Piece
 from llm_app.errors import ModelRejected
@@ -30,14 +33,12 @@ OWN = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2")
 _NOT_CAUSAL = ("general", "tokenizer", "t5", "umt5")
 SUPPORTED = tuple(sorted({*OWN, *GGUF_CONFIG_MAPPING, *GGUF_CONFIG_ARCHS} - set(_NOT_CAUSAL)))
 _MODEL_TYPES = {"gemma3": "gemma3_text"}
-_TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")  # Conv1D of gpt2
 _SPECIAL_TOKENS = (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
 _LAYER = re.compile(r"blk\.(\d+)\.")
 _NUMBERS = (
     "block_count", "context_length", "embedding_length", "attention.head_count", "attention.head_count_kv",
 )
 _FRACTIONS = ("epsilon", "freq_base", "factor", "scale", "softcapping", "norm", "theta")
-_ROPE_FACTORS = "rope_freqs.weight"
 
 
 def check_architecture(file: GgufFile) -> None:
@@ -53,7 +54,7 @@ def check_architecture(file: GgufFile) -> None:
         wanted = _wanted(key, file.architecture)
         if wanted is not None and not _is(wanted, value):
             raise ModelRejected(f"{key} of {file.path.name} is not {wanted}.")
-    n_claimed = _single(file.metadata.get(f"{file.architecture}.block_count", 0), "block_count")
+    n_claimed = single(file.metadata.get(f"{file.architecture}.block_count", 0), "block_count")
     n_found = len({match[1] for name in file.tensors if (match := _LAYER.match(name))})
     if n_claimed > n_found:  # before anything is made for layers that are not there
         raise ModelRejected(f"{file.path.name} claims {n_claimed:,} layers and has tensors of {n_found:,}.")
@@ -104,7 +105,7 @@ def config_of(file: GgufFile) -> PretrainedConfig:
     for key, name in GGUF_CONFIG_MAPPING.get(architecture, GGUF_CONFIG_MAPPING["gemma2"]).items():
         value = file.metadata.get(f"{architecture}.{key}")
         if name is not None and value is not None:
-            fields[name] = _single(value, f"{architecture}.{key}")
+            fields[name] = single(value, f"{architecture}.{key}")
     table = file.tensors.get("token_embd.weight")
     if table is None or len(table.shape) != 2:
         raise ModelRejected(f"{file.path.name} lacks the tensor token_embd.weight.")
@@ -114,7 +115,7 @@ def config_of(file: GgufFile) -> PretrainedConfig:
         fields[f"{ours}_token_id"] = file.metadata.get(f"tokenizer.ggml.{theirs}_token_id")
     head_size = file.metadata.get(f"{architecture}.attention.key_length")
     if head_size is not None:
-        fields["head_dim"] = _single(head_size, f"{architecture}.attention.key_length")
+        fields["head_dim"] = single(head_size, f"{architecture}.attention.key_length")
     if architecture == "gpt2":
         fields["n_positions"] = fields.pop("n_ctx", 1024)
         fields["n_inner"] = fields.pop("feed_forward_length", None)
@@ -124,33 +125,8 @@ def config_of(file: GgufFile) -> PretrainedConfig:
         config = CONFIG_MAPPING[_MODEL_TYPES.get(architecture, architecture)](**fields)
     except (TypeError, ValueError, KeyError, ArithmeticError) as error:
         raise ModelRejected(f"The metadata of {file.path.name} does not describe a model: {error}.") from error
-    _add_rope_scaling(config, file)
+    gguf_rope.add_scaling(config, file)
     return config
-
-
-def _single(value: Any, key: str) -> Any:
-    """One number for all layers; some files give a list with the same one repeated."""
-    if isinstance(value, np.ndarray):
-        if len(value) == 0 or (value != value[0]).any():
-            raise ModelRejected(f"{key} differs between layers, which is not supported.")
-        return value[0].item()
-    return value
-
-
-def _add_rope_scaling(config: PretrainedConfig, file: GgufFile) -> None:
-    prefix = f"{file.architecture}.rope.scaling."
-    kind, factor = file.metadata.get(prefix + "type"), file.metadata.get(prefix + "factor")
-    if kind in (None, "none") or factor is None or getattr(config, "rope_parameters", None) is None:
-        return
-    if kind not in ("linear", "yarn"):
-        raise ModelRejected(f"Rope scaling {str(kind)[:40]} is not supported for GGUF; supported: linear, yarn.")
-    # Gemma 3 has parameters for each kind of layer; only the layers with full attention are scaled.
-    parameters = config.rope_parameters.get("full_attention", config.rope_parameters)
-    parameters.update(rope_type=kind, factor=float(_single(factor, prefix + "factor")))
-    original = file.metadata.get(prefix + "original_context_length")
-    if original is not None and kind == "yarn":
-        parameters["original_max_position_embeddings"] = _single(original, prefix + "original_context_length")
-    config.standardize_rope_params()
 
 
 def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerBase:
@@ -189,9 +165,9 @@ def pieces_of(file: GgufFile, model: PreTrainedModel, *, packed: bool) -> Iterat
 
     Raises: ModelRejected for a tensor that the architecture does not have, since leaving it out would change answers.
     """
-    names = _names(file, model)
+    names = names_of(file, model)
     for name, info in file.tensors.items():
-        if name == _ROPE_FACTORS:
+        if name == gguf_rope.FACTORS:
             continue
         if name not in names:
             raise ModelRejected(f"Tensor {name[:80]} of {file.path.name} has no place in a {file.architecture} model.")
@@ -205,12 +181,12 @@ def _tied_head(file: GgufFile, info: TensorInfo, model: PreTrainedModel) -> Iter
     head = model.get_output_embeddings()
     name = next(name for name, module in model.named_modules() if module is head)
     if can_pack(info.shape, info.type):
-        replace = partial(_packed_linear, file, info, _unchanged)
-        yield Piece(f"{name}.weight", 0, partial(_dense, file, info, _unchanged), replace)
+        replace = partial(_packed_linear, file, info, AS_IT_IS.read)
+        yield Piece(f"{name}.weight", 0, partial(_dense, file, info, AS_IT_IS.read), replace)
 
 
-def _names(file: GgufFile, model: PreTrainedModel) -> dict[str, str]:
-    """GGUF's name -> transformers' name."""
+def names_of(file: GgufFile, model: PreTrainedModel) -> dict[str, str]:
+    """GGUF's name -> transformers' name, of everything that such a model has."""
     number = next(arch for arch in MODEL_ARCH if MODEL_ARCH_NAMES[arch] == file.architecture)
     table = get_tensor_name_map(number, model.config.num_hidden_layers)
     names = {}
@@ -223,7 +199,7 @@ def _names(file: GgufFile, model: PreTrainedModel) -> dict[str, str]:
 
 
 def _piece(file: GgufFile, info: TensorInfo, name: str, model: PreTrainedModel, *, packed: bool) -> Piece:
-    arrange = _arrangement(file.architecture, info.name, model.config)
+    arrange = arrangement(file.architecture, info.name, model.config).read
     replace: Callable[[nn.Module], nn.Module] | None = None
     if packed and can_pack(info.shape, info.type):
         owner = model.get_submodule(name.rpartition(".")[0])
@@ -251,37 +227,6 @@ def _packed_linear(
 def _block_embedding(file: GgufFile, info: TensorInfo, dtype: torch.dtype, owner: nn.Embedding) -> nn.Module:
     check_blocks(info.name, file.rows(info), info.type)
     return BlockEmbedding(file.path, info.start, (owner.num_embeddings, owner.embedding_dim), dtype)
-
-
-def _arrangement(architecture: str, name: str, config: PretrainedConfig) -> Callable[[np.ndarray], np.ndarray]:
-    """What undoes llama.cpp's change of this tensor."""
-    if architecture == "llama" and (".attn_q." in name or ".attn_k." in name):
-        n_heads = config.num_attention_heads if ".attn_q." in name else config.num_key_value_heads
-        return partial(_halves_from_pairs, n_heads=n_heads)
-    if architecture.startswith("gemma") and name.endswith("norm.weight"):
-        return lambda values: values - 1  # stored as 1 + w
-    if architecture == "gpt2" and name.endswith(_TRANSPOSED) and name != "output.weight":
-        return lambda values: values.T
-    return _unchanged
-
-
-def _unchanged(values: np.ndarray) -> np.ndarray:
-    return values
-
-
-def _halves_from_pairs(rows: np.ndarray, *, n_heads: int) -> np.ndarray:
-    """llama.cpp rotates neighbouring rows of a head, transformers a row and the one half a head later."""
-    return rows.reshape(n_heads, -1, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
-
-
-def apply_rope_factors(file: GgufFile, model: PreTrainedModel) -> None:
-    """Divide the rotary frequencies by the factors that Llama 3.1 and later files carry."""
-    info = file.tensors.get(_ROPE_FACTORS)
-    if info is not None:
-        rotary = model.get_submodule("model.rotary_emb")
-        factors = _dense(file, info, _unchanged).to(rotary.inv_freq.device)
-        rotary.inv_freq.div_(factors)
-        rotary.original_inv_freq = rotary.inv_freq.clone()
 
 
 def set_end_tokens(file: GgufFile, model: PreTrainedModel) -> None:

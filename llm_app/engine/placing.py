@@ -17,6 +17,8 @@ from llm_app.engine.packed import PrepackedLinear, can_prepack
 from llm_app.errors import ModelRejected
 
 QUANTISED = ("int8", "nf4", "fp4")  # by bitsandbytes
+# In torch's own layers, which have matrices, and through which gradients pass: for training and for export.
+DENSE, DENSE_FP32 = "dense", "dense fp32"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def fill(model: PreTrainedModel, pieces: Iterable[Piece], precision: str, device
         if piece.replace is not None:
             model.set_submodule(owner_name, piece.replace(owner))
         else:
-            tensor = _checked(piece, owner, leaf).to(device=device, dtype=dtype)
+            tensor = checked(piece, owner, leaf).to(device=device, dtype=dtype)
             made = linear(tensor, owner, precision, is_head=owner is head) if leaf == "weight" else None
             if made is not None:
                 model.set_submodule(owner_name, made)
@@ -74,7 +76,11 @@ def fill(model: PreTrainedModel, pieces: Iterable[Piece], precision: str, device
         yield n_done
 
 
-def _checked(piece: Piece, owner: nn.Module, leaf: str) -> Tensor:
+def checked(piece: Piece, owner: nn.Module, leaf: str) -> Tensor:
+    """The piece's tensor, for the parameter `leaf` of its owner.
+
+    Raises: ModelRejected if it has another shape, or is not finite.
+    """
     tensor = piece.read()
     wanted = getattr(owner, leaf)
     if tensor.shape != wanted.shape:
@@ -102,7 +108,7 @@ def _assign(owner: nn.Module, leaf: str, tensor: Tensor) -> None:
 
 def linear(weight: Tensor, owner: nn.Module, precision: str, *, is_head: bool = False) -> nn.Module | None:
     """The layer that takes the place of `owner` in this precision, or None where the owner is right as it is."""
-    if type(owner) not in (nn.Linear, Conv1D):
+    if precision in (DENSE, DENSE_FP32) or type(owner) not in (nn.Linear, Conv1D):
         return None
     bias = owner.bias
     assert bias is None or isinstance(bias, nn.Parameter)
@@ -110,9 +116,8 @@ def linear(weight: Tensor, owner: nn.Module, precision: str, *, is_head: bool = 
         matrix = weight.T.contiguous() if type(owner) is Conv1D else weight
         # The output layer stays as it is, as in transformers: logits suffer most.
         return _quantised(matrix, bias, precision) if not is_head and _can_quantise(matrix, precision) else None
-    # Layers of a GGUF file that cannot stay packed are bfloat16 like any other.
-    is_bf16 = precision in ("bf16", "gguf") and weight.device.type == "cpu" and type(owner) is nn.Linear
-    return PrepackedLinear(weight, bias) if is_bf16 and can_prepack() else None
+    is_plain = weight.device.type == "cpu" and type(owner) is nn.Linear
+    return PrepackedLinear(weight, bias) if is_plain and can_prepack(weight.dtype) else None
 
 
 def is_quantised(model: PreTrainedModel) -> bool:
@@ -157,8 +162,8 @@ def finish(model: PreTrainedModel, precision: str, device: torch.device) -> None
     """
     head, table = model.get_output_embeddings(), model.get_input_embeddings()
     if model.config.tie_word_embeddings and type(head) is nn.Linear and head.weight.is_meta:
-        # oneDNN's layout cannot be looked up row by row, so the table exists twice; packed models save memory instead.
-        made = None if precision == "gguf" else linear(table.weight, head, precision, is_head=True)
+        # oneDNN's layout cannot be looked up row by row, so the table would exist twice: worth it where it is small.
+        made = linear(table.weight, head, precision, is_head=True) if precision == "bf16" else None
         if made is not None:
             model.set_output_embeddings(made)
         else:

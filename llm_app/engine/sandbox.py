@@ -35,6 +35,7 @@ _HANDING_ON = frozenset((
     "length", "count", "first", "last", "default", "d", "map", "select", "reject", "selectattr", "rejectattr", "items",
     "attr", "list", "sort", "reverse", "unique", "groupby", "dictsort", "min", "max", "random",
 ))
+MARKS = ("\ufdd0", "\ufdd1")  # no characters of any text: Unicode keeps them free for uses like this
 _PROBE_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
 
@@ -49,13 +50,17 @@ PROVOKED = (
 
 
 class _Generation(Extension):
-    """{% generation %} marks replies for training; its body is rendered like any other."""
+    """{% generation %} marks replies for training; its body is rendered like any other, between MARKS on demand."""
 
     tags = frozenset(("generation",))  # type: ignore[assignment]
 
     def parse(self, parser: Any) -> nodes.Node:
         line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        if self.environment.is_marking:  # type: ignore[attr-defined]
+            before, after = (nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in MARKS)
+            body = [before, *body, after]
+        return nodes.Scope(body, lineno=line)
 
 
 class _Counting(NodeTransformer):
@@ -84,6 +89,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     """Jinja's sandbox, plus a deadline that every loop and macro looks at, and a count of all text that is built."""
 
     intercepted_binops = frozenset(("+", "*", "**", "%"))
+    is_marking = False
     tick, charge = staticmethod(meter.tick), staticmethod(meter.charge)
     weighed, built = staticmethod(meter.weighed), staticmethod(meter.built)
 
@@ -186,33 +192,41 @@ def _environment() -> _Environment:
 
 
 @lru_cache(maxsize=32)
-def compile_template(source: str) -> jinja2.Template:
+def compile_template(source: str, *, is_marking: bool = False) -> jinja2.Template:
     """The template, ready to render. Compiling folds constants, so do it for accepted sources only.
 
+    `is_marking`: what stands in {% generation %} comes out between MARKS.
     Raises: jinja2.TemplateError.
     """
-    return _environment().from_string(source)
+    environment = _environment()
+    environment.is_marking = is_marking
+    return environment.from_string(source)
 
 
 def render(
     source: str,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     special_tokens: Mapping[str, str],
     *,
     add_generation_prompt: bool,
+    tools: Sequence[Mapping[str, Any]] = (),
+    now: datetime | None = None,
+    is_marking: bool = False,
 ) -> str:
     """The conversation as the template writes it, within bounds on time and length.
 
+    `tools`: what the model may call; `now`: the time that the template is told, default the real one.
     Raises: TemplateRefusal, LimitExceeded, SecurityError, or whatever else the template provokes.
     """
-    limit = MAX_EXTRA_CHARS + 4 * sum(len(message["content"]) for message in messages)
+    limit = MAX_EXTRA_CHARS + 4 * _n_chars([*messages, *tools])
     pieces, n_chars = [], 0
-    template = compile_template(source)
+    template = compile_template(source, is_marking=is_marking)
+    given: dict[str, Any] = {**special_tokens} if now is None else {**special_tokens, "strftime_now": now.strftime}
     meter.start(time.thread_time() + MAX_SECONDS, limit)
     try:
         for piece in template.generate(
-            messages=[dict(message) for message in messages], tools=None, documents=None,
-            add_generation_prompt=add_generation_prompt, **special_tokens,
+            messages=[dict(message) for message in messages], tools=[dict(tool) for tool in tools] or None,
+            documents=None, add_generation_prompt=add_generation_prompt, **given,
         ):
             n_chars += len(piece)
             if n_chars > limit:
@@ -221,6 +235,15 @@ def render(
     finally:
         meter.start()
     return "".join(pieces)
+
+
+def _n_chars(value: Any) -> int:
+    """Characters of all texts in it."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_n_chars, value.values()))
+    return sum(map(_n_chars, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def probe(source: str) -> str | None:

@@ -16,12 +16,13 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.pytorch_utils import Conv1D
 
-from llm_app.engine import gguf_model, placing
+from llm_app.engine import gguf_model, gguf_rope, placing
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.gguf_file import GgufFile
 from llm_app.engine.packed import PackedLinear, can_pack
@@ -29,7 +30,7 @@ from llm_app.engine.placing import Piece
 from llm_app.engine.weights import CheckedFolder, check_folder
 from llm_app.errors import ModelRejected
 
-_DTYPES = {"fp32": torch.float32}  # every other precision computes in bfloat16
+_DTYPES = {"fp32": torch.float32, placing.DENSE_FP32: torch.float32}  # every other precision computes in bfloat16
 
 
 @dataclass
@@ -53,6 +54,26 @@ class Source(ABC):
     @abstractmethod
     def build(self, precision: str, device: torch.device) -> Iterator[float | Built]:
         """Fractions done, at last the model."""
+
+    @abstractmethod
+    def outline(self) -> PreTrainedModel:
+        """The model without memory for its weights: their names and shapes, and the configuration."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[Piece]:
+        """Every weight under the model's own name for it, dense, none of them read yet; tied ones once.
+
+        Raises: ModelRejected if they are stored quantized.
+        """
+
+    def _built_pieces(self) -> Iterator[Piece]:
+        """Through a whole model, where the files name their tensors otherwise than the model does."""
+        for event in self.build(placing.DENSE_FP32, torch.device("cpu")):
+            if isinstance(event, Built):
+                tied = set(getattr(event.model, "all_tied_weights_keys", None) or ())
+                for name, tensor in event.model.state_dict().items():
+                    if name not in tied:
+                        yield Piece(name, tensor.nbytes, partial(_given, tensor))
 
 
 def open_source(entry: ModelEntry) -> Source:
@@ -85,21 +106,39 @@ class FolderSource(Source):
             return
         dtype = _DTYPES.get(precision, torch.bfloat16)
         model = placing.empty_model(self.config, dtype)
-        names = _plain_names(model, set(self.checked.tensors))
-        if names is None:
+        pieces = self._plain_pieces(model)
+        if pieces is None:
             del model
             yield from self._converted(precision, dtype, device, [])
             return
-        pieces = [
-            Piece(name, info.n_bytes, partial(_read_tensor, info.file, name))
-            for name, info in self.checked.tensors.items() if name in names
-        ]
         for n_done in placing.fill(model, pieces, precision, device):
             yield n_done / self.checked.n_bytes
         placing.finish(model, precision, device)
         if (self.path / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_pretrained(self.path, local_files_only=True)
         yield Built(model, precision)
+
+    def outline(self) -> PreTrainedModel:
+        """As the configuration describes it."""
+        return placing.empty_model(self.config, torch.float32)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Read from the files; through transformers' converters where the names are not the model's own."""
+        if stored := self._stored_precision():
+            raise ModelRejected(
+                f"The weights of {self.path.name} are stored as {stored}. Take the unquantized model for this."
+            )
+        plain = self._plain_pieces(self.outline())
+        yield from self._built_pieces() if plain is None else plain
+
+    def _plain_pieces(self, model: PreTrainedModel) -> list[Piece] | None:
+        names = _plain_names(model, set(self.checked.tensors))
+        if names is None:
+            return None
+        return [
+            Piece(name, info.n_bytes, partial(_read_tensor, info.file, name))
+            for name, info in self.checked.tensors.items() if name in names
+        ]
 
     def _stored_precision(self) -> str | None:
         """The precision of weights that bitsandbytes has quantized already."""
@@ -141,6 +180,10 @@ def _read_tensor(file: Path, name: str) -> Tensor:
         return tensors.get_tensor(name)
 
 
+def _given(tensor: Tensor) -> Tensor:
+    return tensor
+
+
 def _plain_names(model: PreTrainedModel, names: set[str]) -> set[str] | None:
     """The checkpoint's names to read if they are the model's own and complete, else None."""
     ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
@@ -178,12 +221,35 @@ class GgufSource(Source):
         for n_done in placing.fill(model, pieces, precision, device):
             yield n_done / n_bytes
         placing.finish(model, precision, device)
-        gguf_model.apply_rope_factors(self.file, model)
+        gguf_rope.apply_factors(self.file, model)
         gguf_model.set_end_tokens(self.file, model)
         if packed:
             precision, more = self._what_is_packed(model)
             notes += more
         yield Built(model, precision, notes)
+
+    def outline(self) -> PreTrainedModel:
+        """As the metadata describe it, with the tokens that end a reply."""
+        if self.file.architecture not in gguf_model.OWN:
+            return placing.empty_model(self._read_config(), torch.float32)
+        model = placing.empty_model(gguf_model.config_of(self.file), torch.float32)
+        gguf_model.set_end_tokens(self.file, model)
+        return model
+
+    def describe_rope(self, outline: PreTrainedModel) -> None:
+        """Put into the outline's configuration what the file says in a table of its own. Raises: ModelRejected."""
+        gguf_rope.describe_factors(self.file, outline)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Dequantised one by one, or through transformers where it alone knows the architecture."""
+        is_own = self.file.architecture in gguf_model.OWN
+        yield from gguf_model.pieces_of(self.file, self.outline(), packed=False) if is_own else self._built_pieces()
+
+    def _read_config(self) -> PretrainedConfig:
+        path = self.file.path
+        read = partial(AutoConfig.from_pretrained, path.parent, gguf_file=path.name, **_OFFLINE)
+        config: PretrainedConfig = _or_rejected(path, "the metadata", read)
+        return config
 
     def _what_is_packed(self, model: PreTrainedModel) -> tuple[str, list[str]]:
         """The precision to report, and which layers had to be dequantised."""
@@ -204,8 +270,7 @@ class GgufSource(Source):
         from transformers import GgufConfig
 
         path = self.file.path
-        read_config = partial(AutoConfig.from_pretrained, path.parent, gguf_file=path.name, **_OFFLINE)
-        config = _or_rejected(path, "the metadata", read_config)
+        config = self._read_config()
         load = partial(
             AutoModelForCausalLM.from_pretrained, path.parent, gguf_file=path.name, dtype=dtype,
             attn_implementation=placing.attention_for(config), quantization_config=GgufConfig(dequantize=True),

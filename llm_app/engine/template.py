@@ -6,9 +6,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llm_app.engine import sandbox
 from llm_app.errors import ModelRejected, UserError
@@ -84,9 +85,27 @@ class ChatTemplate:
         Raises: UserError if the template does not take such a conversation.
         """
         turns = [{"role": message.role, "content": message.content} for message in messages]
+        return self.render_turns(turns, add_generation_prompt=add_generation_prompt)
+
+    def render_turns(
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] = (),
+        now: datetime | None = None,
+        is_marking: bool = False,
+    ) -> str:
+        """The same for turns with more than role and content, such as tool calls, and tools that may be called.
+
+        `now`: the date that the template may write; `is_marking`: what stands in {% generation %} is put between
+        sandbox.MARKS.
+        Raises: UserError if the template does not take such a conversation.
+        """
         try:
             return sandbox.render(
-                self.source, turns, self.special_tokens, add_generation_prompt=add_generation_prompt
+                self.source, turns, self.special_tokens, add_generation_prompt=add_generation_prompt, tools=tools,
+                now=now, is_marking=is_marking,
             )
         except sandbox.TemplateRefusal as error:
             raise UserError(f"This model's chat template does not take this conversation: {_one_line(error)}") from None

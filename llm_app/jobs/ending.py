@@ -8,8 +8,12 @@ from llm_app.errors import Cancelled, ShuttingDown, UserError
 from llm_app.jobs.folder import EVENTS, End, NoSpace, RunFolder
 
 
-class AskAgain(UserError):
-    """Some samples have no answer for a passing reason; the run is not done, and can be resumed."""
+class Paused(UserError):
+    """The run is not done for a reason that passes, and can be resumed."""
+
+
+class AskAgain(Paused):
+    """Some samples have no answer for a passing reason."""
 
     status, code = 503, "ask_again"
 
@@ -42,7 +46,7 @@ def recorded_end(run: Counted) -> Iterator[None]:
     """
     try:
         yield
-        run.folder.end("done", done=run.n_done, scores=run.scores())
+        run.folder.end("done", done=run.n_done, total=run.n_total, scores=run.scores())
     except (GeneratorExit, KeyboardInterrupt, Cancelled):
         if run.n_done == run.n_total:  # the reader has all it asked for
             _end(run, "done", scores=run.scores())
@@ -56,7 +60,7 @@ def recorded_end(run: Counted) -> Iterator[None]:
         message = f"{error.message} It needs about {_size(_missing_bytes(run))}."
         _end(run, "paused", reason=message)
         raise NoSpace(message) from error
-    except AskAgain as error:
+    except Paused as error:
         _end(run, "paused", reason=error.message, scores=run.scores())
         raise
     except UserError as error:
@@ -71,7 +75,7 @@ def recorded_end(run: Counted) -> Iterator[None]:
 def _end(run: Counted, status: End, **fields: Any) -> None:
     """The way it ended is told by an error already; a disk that does not even take this line changes nothing in it."""
     with contextlib.suppress(UserError):
-        run.folder.end(status, done=run.n_done, **fields)
+        run.folder.end(status, done=run.n_done, total=run.n_total, **fields)
 
 
 def _missing_bytes(run: Counted) -> int:

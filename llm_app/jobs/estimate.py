@@ -265,8 +265,8 @@ def sentences(made: Estimate) -> Iterator[Text]:
         ) if value is not None
     ]
     yield (
-        f"{bound}{_duration(made.seconds)[0]} on this machine ({', '.join(text for text, _ in speeds)})",
-        f"在本机上{chinese_bound}需 {_duration(made.seconds)[1]}（{'，'.join(text for _, text in speeds)}）",
+        f"{bound}{duration(made.seconds)[0]} on this machine ({', '.join(text for text, _ in speeds)})",
+        f"在本机上{chinese_bound}需 {duration(made.seconds)[1]}（{'，'.join(text for _, text in speeds)}）",
     )
     yield (
         f"{made.weights_bytes / 1e6:,.0f} MB of weights and {made.cache_bytes / 1e6:,.0f} MB for keys and values;"
@@ -280,7 +280,8 @@ def sentences(made: Estimate) -> Iterator[Text]:
         )
 
 
-def _duration(seconds: float) -> Text:
+def duration(seconds: float) -> Text:
+    """In the unit that a person would use, in English and Chinese."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s", f"{max(1, round(seconds))} 秒"
     if seconds < 5400:

@@ -145,6 +145,11 @@ class RunFolder:
         """Whether somebody is appending to it, in this process or another."""
         return lock.is_held(self.path / EVENTS)
 
+    def fileno(self) -> int:
+        """The open log, once entered: a process that is handed it holds the lock too."""
+        assert self._file is not None, "enter the folder first"
+        return self._file
+
     def __enter__(self) -> "RunFolder":
         """Take the right to append, and cut a line that a kill tore.
 

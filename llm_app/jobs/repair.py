@@ -4,6 +4,7 @@ No result is ever thrown away: what cannot be read is set aside beside its run, 
 """
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -76,7 +77,7 @@ def faults(store: RunStore, *, repair: bool = False) -> Iterator[Fault]:
 def _faults_of_run(folder: RunFolder, repair: bool) -> Iterator[Fault]:
     if folder.is_locked():
         return
-    for path in sorted(folder.path.iterdir()):
+    for path in sorted([*folder.path.iterdir(), *folder.path.glob("checkpoint/.*")]):
         if path.name.startswith(".") and path.name != RESERVE:  # that one goes when the run is resumed
             yield from _leftover(path, "a temporary file", repair)
     try:
@@ -119,13 +120,16 @@ def _damaged_lines(folder: RunFolder, repair: bool) -> Iterator[Fault]:
 
 def _set_aside(folder: RunFolder) -> None:
     """Rewrite the log under its lock: first the damaged lines are safe, then the log without them takes its place."""
-    n_results = 0
+    n_results, told = 0, dict[str, Any]()
     partial = folder.path / f".{EVENTS}.repair"
     with folder, (folder.path / DAMAGED_LINES).open("ab") as damaged, partial.open("wb") as kept:
         for line, event in _lines(folder):
             (damaged if event is None else kept).write(line)
             n_results += event is not None and event.get("type") == "result"
-        kept.write(b'{"type": "repaired", "done": %d}\n' % n_results)
+            told = {name: event[name] for name in ("done", "total") if name in event} if event else told
+        # Of a run without results, such as training, how far it was is told in every line.
+        far = {"done": n_results} if n_results or "done" not in told else told
+        kept.write(json.dumps({"type": "repaired", **far}).encode() + b"\n")
         for file in (damaged, kept):
             file.flush()
             os.fsync(file.fileno())

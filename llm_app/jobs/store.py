@@ -168,11 +168,11 @@ def describe(folder: RunFolder) -> Run:
     except UserError:
         return Run(folder.id, "damaged", reason=DAMAGED)
     is_locked = folder.is_locked()  # before the log is read: a run that ends in between counts as running
-    last, n_done = None, 0
+    last, n_done, n_total = None, 0, None
     for event in folder.tail():
         last = last or event
         if isinstance(event.get("done"), int):
-            n_done = event["done"]
+            n_done, n_total = event["done"], event.get("total")
             break
     ended = last if last is not None and last.get("type") == "end" and not is_locked else {}
     model, tasks = _mapping(spec.get("model")), _mapping(spec.get("tasks"))
@@ -187,7 +187,7 @@ def describe(folder: RunFolder) -> Run:
         tuple(spec.get("asked") or tasks),
         str(spec.get("created", "")),
         n_done,
-        sum(count for count in counts if isinstance(count, int)) if tasks else None,
+        sum(count for count in counts if isinstance(count, int)) if tasks else n_total,
         {name: (metric, value) for name, (metric, value) in _mapping(ended.get("scores")).items()},
         ended.get("reason"),
         _note(folder.path / NOTE),

@@ -1,6 +1,7 @@
 """What went wrong, said to the person and written to the log: one sentence there, the rest here."""
 
 import logging
+import secrets
 
 from llm_app.errors import UserError
 from llm_app.logs import one_line_traceback
@@ -21,6 +22,13 @@ class SentenceError(UserError):
 def error_notice(error: Exception, request_id: str) -> str:
     """What went wrong, what to do, and a number to ask about; never a trace, a path or a class name."""
     return notice(f"{error_html(error)} {request_html(request_id)}", "error")
+
+
+def failed(error: Exception) -> str:
+    """The same, under a number of its own, and noted in the log."""
+    request_id = secrets.token_hex(4)
+    note_error(error, request_id)
+    return error_notice(error, request_id)
 
 
 def error_html(error: Exception) -> str:

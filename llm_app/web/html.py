@@ -45,6 +45,13 @@ watch("value", () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 });
 """
+# Another tab of the page is opened: what a handler has done is shown there.
+_OPENS = """
+watch("value", () => {
+  const [, tab] = (props.value || "").split(" ");
+  if (tab) document.querySelector(`button[role="tab"][data-tab-id="${CSS.escape(tab)}"]`)?.click();
+});
+"""
 # A tab of the browser remembers a word over a reload; two tabs remember one each.
 _MEMORY = """
 const memory = (act) => { try { return act(sessionStorage); } catch { return null; } };
@@ -99,6 +106,17 @@ def download(name: str, text: str) -> str:
     """The value that makes `downloads` save a file. The name must hold no space."""
     # With a word by chance: the same file asked for twice is saved twice.
     return f"{secrets.token_hex(4)} {name} {base64.b64encode(text.encode('utf-8')).decode('ascii')}"
+
+
+def opener(**names: Any) -> gr.HTML:
+    """An unseen block; a value made by `opened` opens a tab of the page."""
+    return _block("", _OPENS, visible="hidden", **names)
+
+
+def opened(tab: str) -> str:
+    """The value that makes `opener` open the tab of this id."""
+    # With a word by chance: the same tab may be opened twice.
+    return f"{secrets.token_hex(4)} {tab}"
 
 
 def memory(key: str, **names: Any) -> gr.HTML:

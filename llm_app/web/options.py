@@ -4,6 +4,7 @@ What a browser sends is not trusted: a slider may send a string, a text box a di
 types a field can have and leaves ranges and choices to the dataclass itself.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import Field, dataclass
 from typing import Any
@@ -12,10 +13,11 @@ import gradio as gr
 from gradio.components import Component
 
 from llm_app.errors import UserError
-from llm_app.options import OptionInfo, options_of
+from llm_app.options import OptionInfo, kind_of, options_of
 from llm_app.web import text
 from llm_app.web.failures import SentenceError
 
+NUMBER = re.compile(r"[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,3})?", re.ASCII)
 SLIDER_STEPS = 400  # a slider with more positions than this cannot be set by hand; a number box can
 
 
@@ -34,28 +36,31 @@ class Form:
         return read(self.config, values)
 
 
-def build_form(config: type[Any]) -> Form:
-    """Controls for every option: the everyday ones in sight, the advanced ones folded."""
+def build_form(config: type[Any], prefix: str = "option") -> Form:
+    """Controls for every option: the everyday ones in sight, the advanced ones folded.
+
+    `prefix` begins their elem_id: two forms of a page may have options of one name.
+    """
     made: dict[str, Component] = {}
     options = options_of(config)
     for field, info in options:
         if not info.advanced:
-            made[field.name] = control(config, field, info)
+            made[field.name] = control(config, field, info, prefix)
     if any(info.advanced for _, info in options):
         with gr.Accordion(text.label("more"), open=False, elem_classes="fold"):
             for field, info in options:
                 if info.advanced:
-                    made[field.name] = control(config, field, info)
+                    made[field.name] = control(config, field, info, prefix)
     return Form(config, tuple(made[field.name] for field, _ in options))
 
 
-def control(config: type[Any], field: Field[Any], info: OptionInfo) -> Component:
+def control(config: type[Any], field: Field[Any], info: OptionInfo, prefix: str = "option") -> Component:
     """The form control that suits one option."""
     words = {
         "label": text.option_label(config, field.name),
         "info": text.option_help(config, field.name),
         "elem_classes": "option",
-        "elem_id": f"option-{field.name.replace('_', '-')}",
+        "elem_id": f"{prefix}-{field.name.replace('_', '-')}",
     }
     default: Any = field.default
     if info.choices is not None:
@@ -66,7 +71,7 @@ def control(config: type[Any], field: Field[Any], info: OptionInfo) -> Component
         return gr.Checkbox(value=default, **words)
     if _is_number(field, info) and default is None:
         # An empty number box reads as 0 in the browser, and a seed has more digits than its numbers hold.
-        return gr.Textbox(value="", max_lines=1, **words)
+        return gr.Textbox(value="", max_lines=1, placeholder=text.label("option_automatic"), **words)
     if _is_number(field, info):
         return _number(default, info, words)
     return gr.Textbox(value=default or "", lines=1, max_lines=4, **words)
@@ -107,7 +112,7 @@ def _value(field: Field[Any], info: OptionInfo, raw: object) -> Any:
         line = _text(field, raw).strip()
         if not _is_number(field, info) or not line:
             return line or None
-        return _whole(field, line)
+        return _whole(field, line) if kind_of(field, info) is int else _number_of(field, line)
     if isinstance(field.default, int) and isinstance(raw, float) and raw.is_integer():
         return int(raw)
     if raw is None:
@@ -128,3 +133,10 @@ def _whole(field: Field[Any], line: str) -> int:
     if not (line.isascii() and line.removeprefix("-").isdigit() and len(line) <= 20):
         raise UserError(f"{field.name} must be a whole number or empty, not {line[:40]!r}.", param=field.name)
     return int(line)
+
+
+def _number_of(field: Field[Any], line: str) -> float:
+    # float() would also read "nan", "1_0" and digits of other scripts.
+    if not NUMBER.fullmatch(line):
+        raise UserError(f"{field.name} must be a number such as 2e-4, or empty, not {line[:40]!r}.", param=field.name)
+    return float(line)

@@ -14,10 +14,11 @@ from llm_app.web.benchmark.tab import build_benchmark_tab
 from llm_app.web.chat.tab import build_chat_tab
 from llm_app.web.look.theme import head, theme
 from llm_app.web.model.bar import build_model_bar
+from llm_app.web.tune.tab import build_tune_tab
 from llm_app.web.visitor import GiveSecret
 
 # A tab is one file and one line here: the name of its label, and what builds it.
-TABS = (("tab_chat", build_chat_tab), ("tab_benchmark", build_benchmark_tab))
+TABS = (("tab_chat", build_chat_tab), ("tab_benchmark", build_benchmark_tab), ("tab_tune", build_tune_tab))
 
 MAX_SESSIONS = 200  # gradio keeps some 300 KB for each visitor, by default for 10,000 of them
 MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would wait behind slow handlers

@@ -14,6 +14,7 @@ from gradio.i18n import I18nData
 
 from llm_app.config import ModelConfig, SamplingConfig
 from llm_app.options import Text, options_of
+from llm_app.training.config import TrainConfig
 from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.words import (
     benchmark,
@@ -30,6 +31,8 @@ from llm_app.web.words import (
     runs,
     tokens,
     tools,
+    tune,
+    tune_data,
 )
 from llm_app.web.words.errors import ERRORS_ZH as ERRORS_ZH
 
@@ -49,7 +52,7 @@ def merged(*parts: Mapping[str, Text]) -> dict[str, Text]:
 STRINGS = merged(
     frame.STRINGS, model.STRINGS, chat.STRINGS, keep.STRINGS, runs.STRINGS, benchmark.STRINGS,
     results.STRINGS, metrics.STRINGS, comparison.STRINGS, tools.STRINGS, compare.STRINGS, tokens.STRINGS,
-    errors.STRINGS, own_data.STRINGS,
+    errors.STRINGS, own_data.STRINGS, tune.STRINGS, tune_data.STRINGS,
 )
 
 
@@ -99,7 +102,7 @@ def option_help(config: type[Any], field: str) -> I18nData:
 
 def _translations() -> list[dict[str, str]]:
     texts = dict(STRINGS)
-    for config in (SamplingConfig, ModelConfig, BenchmarkConfig):
+    for config in (SamplingConfig, ModelConfig, BenchmarkConfig, TrainConfig):
         for field, info in options_of(config):
             texts[f"{config.__name__}_{field.name}"] = info.label
             texts[f"{config.__name__}_{field.name}_help"] = info.help

@@ -142,3 +142,18 @@ def test_W14_a_conversation_of_five_hundred_messages_opens_and_takes_a_key_at_on
     short(page, 1)
     say(page, "and now")
     expect(messages(page).last).to_contain_text("and now", timeout=30_000)
+
+def test_W5_an_open_page_says_that_it_is_outdated_when_the_program_was_started_anew(
+    open_page: Callable[..., Page], site: Site
+) -> None:
+    page = open_page(language="zh-CN")
+    kept = site.page.app_id
+    site.page.app_id = kept + 2**40  # what a new start draws
+    try:
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.get_by_role("alert").filter(has_text="页面已过期")).to_be_visible()
+    finally:
+        site.page.app_id = kept
+    page.get_by_role("button", name="重新加载").click()
+    expect(page.locator("#message textarea")).to_be_visible()
+    expect(page.locator("#outdated")).to_have_count(0)

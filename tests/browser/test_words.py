@@ -13,7 +13,9 @@ OpenPage = Callable[..., Page]
 NAMES = """
     proofbench smollm smollm2-135m-instruct embedded tiny auto cpu cuda gb mb kb gpu fp bf nf int top-p top-k min-p
     jsonl json csv tsv yaml html markdown pdf svg png bleu chrf rouge mmlu glue acc ppl f mcc em chatml smoke quick full
-    a b n p k english en zh utf gguf lora ui id api hub
+    a b n p k english en zh utf gguf lora ui id api hub qlora full dora rslora dropout alpha linear cosine constant none
+    tensorboard trackio int fp bf grid random bayes rank adamw big5 gb shift_jis euc_kr cp q_proj v_proj learning_rate
+    log safetensors peft calendar
 """
 SAME = frozenset(NAMES.split())
 SEEN = """() => {
@@ -64,7 +66,7 @@ def test_no_visible_string_exists_in_one_language_only(pages: tuple[set[str], se
     assert not {text for text in english if re.search(r"[\u4e00-\u9fff]", text) and not is_both(text)} - {"SPAN|中文"}
 
 
-TAB_NAMES = ["对话", "评测", "对话", "对比", "词元视图"]
+TAB_NAMES = ["对话", "评测", "微调", "对话", "对比", "词元视图"]
 
 
 def test_the_switch_names_every_tab_in_the_new_language(open_page: OpenPage) -> None:

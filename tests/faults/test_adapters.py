@@ -146,9 +146,26 @@ def test_L16_an_adapter_with_non_finite_weights_is_refused(value: float, base: P
     assert_refused(base, adapter, "non-finite values")
 
 
-def test_L16_a_dora_adapter_is_refused_by_name(base: PreTrainedModel, tiny_llama: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_dora", [True, False])
+def test_L16_magnitudes_that_do_not_fit_the_configuration_are_refused(
+    is_dora: bool, base: PreTrainedModel, tiny_llama: Path, tmp_path: Path
+) -> None:
+    adapter = tiny.make_adapter(tiny_llama, tmp_path / "adapter", options={"use_dora": is_dora})
+    set_fields(adapter, use_dora=not is_dora)
+    assert_refused(base, adapter, f"says use_dora {not is_dora}")
+
+
+def test_L16_a_magnitude_vector_of_another_length_is_refused(
+    base: PreTrainedModel, tiny_llama: Path, tmp_path: Path
+) -> None:
     adapter = tiny.make_adapter(tiny_llama, tmp_path / "adapter", options={"use_dora": True})
-    assert_refused(base, adapter, "DoRA")
+
+    def cut(tensors: dict[str, torch.Tensor]) -> None:
+        name = next(name for name in tensors if name.endswith("lora_magnitude_vector"))
+        tensors[name] = tensors[name][:-1].clone()
+
+    change_weights(adapter, cut)
+    assert_refused(base, adapter, "magnitude vector of shape")
 
 
 @pytest.mark.parametrize("kind", ["IA3", "PROMPT_TUNING", "LOHA", "SHINY_NEW", None])

@@ -9,7 +9,8 @@ import gradio as gr
 import pytest
 
 from llm_app.services import Services
-from llm_app.web.benchmark.comparison import KINDS, Choice, ComparisonHandlers, partner_of
+from llm_app.web.benchmark.changes import KINDS
+from llm_app.web.benchmark.comparison import Choice, ComparisonHandlers, partner_of
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.samples_controls import Browser, build_browser
 from tests.web.made_results import choice_run

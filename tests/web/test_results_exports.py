@@ -10,8 +10,9 @@ import gradio as gr
 import pytest
 
 from llm_app.services import Services
-from llm_app.web.benchmark.exports import FORMS, ExportHandlers, _placed
+from llm_app.web.benchmark.exports import FORMS, ExportHandlers
 from llm_app.web.benchmark.results_cache import Shelf
+from llm_app.web.handout import new_place
 from tests.web.made_results import choice_run, text_run
 from tests.web.test_results import asking, services_of, words
 
@@ -82,7 +83,7 @@ def test_two_exports_at_once_may_both_clear_away_what_is_old(tmp_path: Path, mon
     root = tmp_path / "proofbench-exports"
     root.mkdir()
     (root / "gone").symlink_to(root / "nowhere")  # listed, and not there when it is looked at
-    assert _placed(b"x", "x.csv").read_bytes() == b"x"
+    assert new_place("x.csv").parent.is_dir()
 
 
 def test_B14_a_cell_that_would_be_a_formula_is_text(services: Services) -> None:
@@ -110,6 +111,6 @@ def test_W9_no_file_is_made_of_the_run_of_another_visitor(tmp_path: Path) -> Non
 def test_files_of_before_do_not_pile_up(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     run = choice_run(services.runs(), [True]).id
     first, _ = made(services, "csv", run)
-    monkeypatch.setattr("llm_app.web.benchmark.exports.KEEP_SECONDS", -1)
+    monkeypatch.setattr("llm_app.web.handout.KEEP_SECONDS", -1)
     second, _ = made(services, "csv", run)
     assert first is not None and second is not None and second.is_file() and not first.exists()

@@ -1,6 +1,5 @@
 """Did it help? Choosing what is compared, the verdict, and the samples that were fixed or broken."""
 
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,14 +8,14 @@ from typing import Any
 import gradio as gr
 
 from llm_app.errors import UserError
-from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.store import Run, RunStore
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.benchmark import comparison_view, samples_view
-from llm_app.web.benchmark.results_cache import Compared, Shelf
-from llm_app.web.benchmark.samples_controls import PAGE, QUICK, Browser, Update, build_browser, cut, paged, wanted
-from llm_app.web.failures import SentenceError, error_notice, note_error
+from llm_app.web.benchmark import comparison_view
+from llm_app.web.benchmark.changes import KINDS, Changes
+from llm_app.web.benchmark.results_cache import Shelf
+from llm_app.web.benchmark.samples_controls import QUICK, Browser, Update, build_browser
+from llm_app.web.failures import SentenceError, failed
 from llm_app.web.html import GONE, html, unfolded
 from llm_app.web.runs.views import when
 from llm_app.web.views import notice
@@ -24,17 +23,6 @@ from llm_app.web.visitor import runs_of
 
 N_OFFERED = 200  # newest runs that a run can be compared with
 MAX_CANDIDATES = 6
-SEPARATOR = " ⇢ "  # between candidate and task, where several runs are compared
-# What the list can show <- the kinds that `eval.compare` tells apart.
-KINDS = {
-    "all": "result_show_all", "fixed": "kind_fixed", "broken": "kind_broken", "changed": "kind_changed",
-    "unchanged": "kind_unchanged",
-}  # fmt: skip
-SHOWN_BY = {
-    "fixed": ("fixed", "better"), "broken": ("broken", "worse"),
-    "changed": ("fixed", "broken", "better", "worse", "changed"), "unchanged": ("both right", "both wrong", "equal"),
-}  # fmt: skip
-COUNTED = ("fixed", "broken", "unchanged")
 
 
 @dataclass(frozen=True)
@@ -78,14 +66,14 @@ def build_comparison(services: Services, shelf: Shelf, selected: gr.State, compa
     browser.connect(handlers, compared)
 
 
-class ComparisonHandlers:
+class ComparisonHandlers(Changes):
     """What the part does. Runs are named by ids of the visitor's own store; no others can be reached."""
 
     def __init__(
         self, services: Services, shelf: Shelf, choice: Choice, browser: Browser, compared: gr.State
     ) -> None:
-        self._services, self._shelf = services, shelf
-        self._choice, self._browser, self._compared = choice, browser, compared
+        super().__init__(services, shelf, browser)
+        self._choice, self._compared = choice, compared
 
     def choose(self, request: gr.Request, selected: object) -> Update:
         """Another run is shown: offer what it can be compared with."""
@@ -99,7 +87,7 @@ class ComparisonHandlers:
             run = next((run for run in runs if run.id == selected), None)
             other = partner_of(run, runs, store) if run else None
         except Exception as error:
-            return nothing | {c.verdict: self._failed(error)}
+            return nothing | {c.verdict: failed(error)}
         if run is None:
             return nothing
         choices = [(_title(other), other.id) for other in runs if set(other.tasks) & set(run.tasks)]
@@ -116,7 +104,7 @@ class ComparisonHandlers:
         try:
             runs = _checked(baseline, candidates)
         except Exception as error:
-            yield {self._choice.verdict: self._failed(error)}
+            yield {self._choice.verdict: failed(error)}
             return
         yield from self._compare(request, runs)
 
@@ -130,83 +118,27 @@ class ComparisonHandlers:
             if run is None or other is None:
                 raise SentenceError("result_no_partner")
         except Exception as error:
-            yield {self._choice.verdict: self._failed(error)}
+            yield {self._choice.verdict: failed(error)}
             return
         pair = (run.id, other.id) if other.adapter else (other.id, run.id)
         chosen = {self._choice.baseline: pair[0], self._choice.candidates: [pair[1]]}
         yield from ({**chosen, **update} for update in self._compare(request, pair))
 
-    def begin(self, request: gr.Request, compared: object, *values: object) -> Update:
-        """Other samples: from their beginning."""
-        return self._samples(request, compared, [*values[:4], 0])
-
-    def stay(self, request: gr.Request, compared: object, *values: object) -> Update:
-        """The same samples, shown otherwise."""
-        return self._samples(request, compared, values)
-
-    def back(self, request: gr.Request, compared: object, *values: object) -> Update:
-        """The page before."""
-        return self._samples(request, compared, values, step=-PAGE)
-
-    def on(self, request: gr.Request, compared: object, *values: object) -> Update:
-        """The next page."""
-        return self._samples(request, compared, values, step=PAGE)
-
     def _compare(self, request: gr.Request, runs: Sequence[str]) -> Iterator[Update]:
         c = self._choice
         yield {c.verdict: notice(text.both("result_comparing_runs")), c.samples: unfolded(False)}
         try:
-            found = self._shelf.compared(self._folders(request, runs))
+            found = self._shelf.compared(self.folders(request, runs))
         except Exception as error:
-            yield {c.verdict: self._failed(error), self._compared: ()}
+            yield {c.verdict: failed(error), self._compared: ()}
             return
         has_tasks = any(one.comparison.tasks for one in found)
         yield {
             c.verdict: comparison_view.verdicts([one.comparison for one in found]),
             c.samples: unfolded(has_tasks), self._compared: tuple(runs),
             self._browser.kind: "all", self._browser.search: "",
-            **(self._samples(request, tuple(runs), [None, "all", "", False, 0]) if has_tasks else {}),
+            **(self.samples(request, tuple(runs), [None, "all", "", False, 0]) if has_tasks else {}),
         }  # fmt: skip
-
-    def _samples(
-        self, request: gr.Request, compared: object, values: Sequence[object], *, step: int = 0
-    ) -> Update:
-        b = self._browser
-        if not compared or not isinstance(compared, tuple | list):
-            return {b.samples: "", b.count: ""}
-        try:
-            folders = self._folders(request, compared)
-            tasks = tasks_of(self._shelf.compared(folders))
-            asked = wanted(values, list(tasks), tuple(KINDS))
-            found, task, candidate = tasks[asked.task]
-            kinds = {n: kind for kind in found.kinds[task] for n in found.kinds[task][kind]}
-            before, after = self._shelf.index(folders[0]), self._shelf.index(folders[candidate])
-            wanted_kinds = SHOWN_BY.get(asked.kind, tuple(found.kinds[task]))
-            numbers = [n for n in before.samples(task) if kinds.get(n) in wanted_kinds]
-            if asked.words:
-                matching = {*before.matching(task, numbers, asked.words), *after.matching(task, numbers, asked.words)}
-                numbers = [n for n in numbers if n in matching]
-            page, start = cut(numbers, max(0, asked.place + step))
-            pairs = zip(before.read(task, page), after.read(task, page), strict=True)
-            key = next(one.metric for one in found.comparison.single_tasks if one.task == task)
-            made = samples_view.change_list(
-                [(first, second, kinds[first.sample]) for first, second in pairs], key,
-                (found.comparison.baseline, found.comparison.candidate), shows_spaces=asked.shows_spaces,
-            )  # fmt: skip
-        except Exception as error:
-            return {b.samples: self._failed(error), b.count: ""}
-        choices = gr.update(choices=list(tasks), value=asked.task)
-        counts = {KINDS[name]: sum(len(found.kinds[task].get(kind, ())) for kind in SHOWN_BY[name]) for name in COUNTED}
-        return {b.task: choices, b.samples: made, **paged(b, start, len(page), len(numbers), counts)}
-
-    def _folders(self, request: gr.Request, runs: Sequence[str]) -> list[RunFolder]:
-        store = runs_of(request, self._services)
-        return [store.open(run_id) for run_id in runs]
-
-    def _failed(self, error: Exception) -> str:
-        request_id = secrets.token_hex(4)
-        note_error(error, request_id)
-        return error_notice(error, request_id)
 
 
 def offered(store: RunStore) -> list[Run]:
@@ -247,15 +179,6 @@ def is_asked_alike(one: Mapping[str, Any], other: Mapping[str, Any], names: Iter
         return [group, *(spec["tasks"].get(task) for task in (group["tasks"] if group else [name]))]
 
     return conditions(one) == conditions(other) and all(asked(one, name) == asked(other, name) for name in names)
-
-
-def tasks_of(compared: Sequence[Compared]) -> dict[str, tuple[Compared, str, int]]:
-    """What the list of tasks offers -> the comparison, the task, and the candidate's place among the runs."""
-    has_several = len(compared) > 1
-    return {
-        f"{found.comparison.candidate}{SEPARATOR}{task.task}" if has_several else task.task: (found, task.task, place)
-        for place, found in enumerate(compared, start=1) for task in found.comparison.single_tasks
-    }
 
 
 def _checked(baseline: object, candidates: object) -> tuple[str, ...]:

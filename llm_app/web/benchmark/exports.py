@@ -5,14 +5,10 @@ name that nobody can guess and removes that after an hour.
 """
 
 import secrets
-import shutil
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -32,11 +28,11 @@ from llm_app.web.benchmark.preflight import shown_command
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.results_markup import MAX_TEXT, block, passage
 from llm_app.web.failures import SentenceError, error_notice, note_error
+from llm_app.web.handout import new_place
 from llm_app.web.html import html
 from llm_app.web.views import notice
 from llm_app.web.visitor import runs_of
 
-KEEP_SECONDS = 600  # the first copy; gradio's own is the one that is downloaded
 SAMPLE_COLUMNS = ("task", "sample", "kind", "prompt", "target", "answer", "scores", "error")
 MAX_CELL = 32_000  # characters; a spreadsheet takes 32,767
 Update = dict[Any, Any]
@@ -120,7 +116,8 @@ class ExportHandlers:
             others = [store.open(run) for run in runs] if selected in runs else []
             asked = _Asked(store.open(selected), others, self._services.settings, self._shelf)
             data = FORMS[form].written(asked)
-            path = _placed(data, f"proofbench-{asked.folder.id}{FORMS[form].ending}")
+            path = new_place(f"proofbench-{asked.folder.id}{FORMS[form].ending}")
+            path.write_bytes(data)
         except Exception as error:
             yield {self._said: self._failed(error)}
             return
@@ -215,20 +212,6 @@ FORMS = {
     "eval-results": Form("result_export_eval_results", ".eval_results.yaml", _text("eval-results")),
     "model-index": Form("result_export_model_index", ".model-index.yaml", _text("model-index")),
 }
-
-
-def _placed(data: bytes, name: str) -> Path:
-    """The file in a new folder of the temporary place; folders of before are removed."""
-    root = Path(tempfile.gettempdir()) / "proofbench-exports"
-    root.mkdir(mode=0o700, exist_ok=True)
-    for old in root.iterdir():
-        with suppress(FileNotFoundError):  # another export removed it
-            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(dir=root))
-    path = folder / name
-    path.write_bytes(data)
-    return path
 
 
 def _size(n_bytes: int) -> str:

@@ -21,7 +21,10 @@ from llm_app.web.options import Form, build_form
 from llm_app.web.runs import panel
 from llm_app.web.runs.kind import Kind
 
-LABELS = {"smoke": "suite_smoke", "quick": "suite_quick", "full": "suite_full", "glue": "suite_glue"}
+LABELS = {
+    "smoke": "suite_smoke", "quick": "suite_quick", "full": "suite_full", "glue": "suite_glue",
+    "forgetting": "suite_forgetting",
+}
 PICK, OWN = {False: "pick_tasks", True: "pick_close"}, {False: "own_data", True: "own_close"}
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # Only what goes through the queue tells the browser that a state has changed.

@@ -10,6 +10,8 @@ import gradio as gr
 
 from llm_app.config import PRECISIONS, ModelConfig
 from llm_app.engine import catalog, fit
+from llm_app.engine.adapters import AttachReport
+from llm_app.engine.host import Host
 from llm_app.engine.hub import NotFetched
 from llm_app.errors import ModelLoading, UserError
 from llm_app.services import Services
@@ -222,9 +224,7 @@ class StripHandlers:
             return ""  # it is attached together with the model
         if adapter == (before or NO_ADAPTER):
             return ""
-        report = self._host.attach(adapter) if adapter else None
-        if before and (report is None or report.name != before):
-            self._host.detach(before)
+        report = let_answer(self._host, adapter)
         if report is None:
             return notice(text.both("adapter_off"))
         name = "adapter_on" if report.has_effect else "adapter_no_effect"
@@ -264,6 +264,15 @@ class StripHandlers:
             and config.precision in (loaded.precision, loaded.config.precision)
             and (config.device, config.context_length) == (loaded.config.device, loaded.config.context_length)
         )
+
+
+def let_answer(host: Host, adapter: str) -> AttachReport | None:
+    """Put an adapter into the loaded base in place of the one that answers now; the base itself for no name."""
+    before = host.adapter
+    report = host.attach(adapter) if adapter else None
+    if before and (report is None or report.name != before):
+        host.detach(before)
+    return report
 
 
 def _failed(error: Exception, request_id: str | None = None) -> str:

@@ -53,6 +53,12 @@ class Follower:
         self._pace: deque[tuple[float, int]] = deque()
         self._lock = threading.Lock()
 
+    def ask(self, about: Callable[[Any], str]) -> str:
+        """Something of the tally, brought up to date."""
+        self.look(is_running=False)
+        with self._lock:
+            return about(self._tally)
+
     def look(self, *, is_running: bool) -> Look:
         """Take in what was appended since the last look."""
         with self._lock:

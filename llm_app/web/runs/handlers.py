@@ -141,10 +141,12 @@ class RunHandlers:
         follower = self._followers.of(store.open(run.id)) if run.status != "damaged" else None
         look = follower.look(is_running=run.status == "running") if follower is not None else Look()
         # The results stand below a run that is over; they take the place of what it came to so far.
-        body = look.body if run.status in views.LIVE else ""
-        card = views.card(run, look.per_second, body, is_stopping=self._is_stopping(store, run))
+        body = look.body if run.status in views.LIVE or self._kind.keeps_body else ""
+        card = views.card(
+            run, look.per_second, body, is_stopping=self._is_stopping(store, run), manner=self._kind.manner
+        )
         seconds = BUSY_SECONDS if any(other.status in views.LIVE for other in [run, *runs]) else IDLE_SECONDS
-        rows = views.lines(runs)
+        rows = self._lines(store, runs)
         now = Seen(run.id, run.status, card, look.details, rows, seconds)
         update: Update = {parts.seen: now, **turned}
         if run.id not in watched:
@@ -156,7 +158,7 @@ class RunHandlers:
         if (run.id, run.status) != (seen.run_id, seen.status):
             update |= self._acts(run, is_other=run.id != seen.run_id)
         if rows != seen.rows or run.id != seen.run_id:
-            update |= self._rows(runs, has_older, page, run.id)
+            update |= self._rows(runs, has_older, page, run.id) | {parts.rows: rows}
         if seconds != seen.seconds:
             update[parts.timer] = gr.Timer(seconds)
         return update
@@ -170,6 +172,19 @@ class RunHandlers:
             with contextlib.suppress(RunNotFound):  # deleted meanwhile
                 runs.append(store.read(run_id))
         return self._services.queue.mark(runs), len(ids) > (page + 1) * PAGE_RUNS, page
+
+    def _lines(self, store: RunStore, runs: list[Run]) -> str:
+        """The list. A run that goes on would change its line at every look; its card shows it."""
+        aside = self._kind.aside
+        if aside is None:
+            return views.lines(runs)
+        drawn = {}
+        for run in runs:
+            if run.status not in (*views.LIVE, "damaged"):
+                with contextlib.suppress(RunNotFound):
+                    follower = self._followers.of(store.open(run.id))
+                    drawn[run.id] = follower.ask(aside) if follower else ""
+        return views.lines(runs, drawn)
 
     def _is_mine(self, store: RunStore, run_id: str) -> bool:
         """Whether it is of this kind; what a run is never changes. A damaged one is everybody's."""
@@ -222,7 +237,7 @@ class RunHandlers:
         place = text.both("run_history_place", first=first + 1, last=first + len(runs)) if page or has_older else ""
         return {
             parts.list: gr.update(choices=choices, value=run_id if run_id in ids else None),
-            parts.rows: views.lines(runs), parts.place: place,
+            parts.place: place,
             parts.newer: unfolded(page > 0, "quiet"), parts.older: unfolded(has_older, "quiet"),
         }
 

@@ -17,13 +17,17 @@ from llm_app.web.runs.follow import Tally
 class Kind:
     """One kind of run. `names`: as spec.json has them. `empty`: HTML shown while there is no run at all.
 
-    `resume` gives the rest of a run as work for the queue, or raises UserError.
+    `resume` gives the rest of a run as work for the queue, or raises UserError. `keeps_body`: the body of the card
+    stays when the run is over, since it is the result. `aside`: HTML in the line of the list of a run that is over.
     """
 
     names: tuple[str, ...]
     make_tally: Callable[[RunFolder], Tally]
     resume: Callable[[RunFolder], Work]
     empty: str
+    manner: views.Manner = views.SAMPLES
+    keeps_body: bool = False
+    aside: Callable[[Any], str] | None = None  # given the run's tally
 
 
 def wanted_model(spec: dict[str, Any]) -> str:

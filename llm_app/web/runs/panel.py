@@ -24,6 +24,7 @@ class Card:
     """The card and its buttons, built where they stand."""
 
     card: gr.HTML
+    acts: gr.Row
     stop: gr.Button
     resume: gr.Button
     delete: gr.Button
@@ -48,12 +49,12 @@ class History:
     older: gr.Button
 
 
-def build_card(tab: str) -> Card:
+def build_card(tab: str, stop_label: str = "stop") -> Card:
     """The card of the run that is watched; `tab` begins the names of its elements."""
     with gr.Column(elem_classes="run-box", min_width=0):
         card = html("", elem_id=f"{tab}-card")
-        with gr.Row(elem_classes="run-acts", equal_height=False):
-            stop = _button("stop", f"{tab}-stop", variant="stop")
+        with gr.Row(elem_classes="run-acts", equal_height=False) as acts:
+            stop = _button(stop_label, f"{tab}-stop", variant="stop")
             resume = _button("run_resume", f"{tab}-resume", variant="primary")
             note = gr.Textbox(
                 label=text.label("run_note"), show_label=False, placeholder=text.label("run_note_hint"), lines=1,
@@ -68,7 +69,7 @@ def build_card(tab: str) -> Card:
         notice = html("", elem_id=f"{tab}-run-notice", elem_classes="run-notice")
         with gr.Accordion(text.label("run_details"), open=False, elem_classes=["fold", GONE]) as fold:
             details = html("", elem_id=f"{tab}-details")
-    return Card(card, stop, resume, delete, question, yes, keep, note, notice, fold, details)
+    return Card(card, acts, stop, resume, delete, question, yes, keep, note, notice, fold, details)
 
 
 def build_history(tab: str) -> History:

@@ -1,7 +1,8 @@
 """What a run looks like: its card and its line in the list. Pure functions from what its folder says to HTML."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm_app.jobs.store import Run
@@ -19,11 +20,30 @@ ADVICE = {
     "cancelled": "advice_cancelled", "interrupted": "advice_interrupted", "paused": "advice_paused",
     "failed": "advice_failed", "damaged": "advice_damaged",
 }
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a kind of run is spoken of: names of sentences. `advice`: by how the run ended.
+
+    `unknown`: a total that only says that it is not known yet.
+    """
+
+    counted: str = "samples_of"
+    per_second: str = "samples_per_second"
+    per_minute: str = "samples_per_minute"
+    advice: Mapping[str, str] = field(default_factory=lambda: ADVICE)
+    unknown: int = 0
+
+
+SAMPLES = Manner()
 TONES = {"running": "live", "queued": "live", "done": "good", "failed": "bad", "damaged": "bad"}
 MAX_NAMES = 4  # of tasks in a line; the rest is counted
 
 
-def card(run: Run, per_second: float | None, body: str, *, is_stopping: bool = False) -> str:
+def card(
+    run: Run, per_second: float | None, body: str, *, is_stopping: bool = False, manner: Manner = SAMPLES
+) -> str:
     """The card of a run: what it is, how far it is, what came of it so far. `body` is HTML of its own tab.
 
     Its lines stand in the same places whether it waits, runs or is over.
@@ -33,13 +53,13 @@ def card(run: Run, per_second: float | None, body: str, *, is_stopping: bool = F
         f'<section class="run {TONES.get(run.status, "still")}" aria-label="{inert(when(run.created))}">'
         f'<header><h3>{inert(when(run.created))}</h3><span class="badge">{status_html(run, status)}</span>'
         f'<span class="about">{inert(about(run))}</span></header>'
-        f"{_progress(run, per_second)}{_ending(run)}{body}</section>"
+        f"{_progress(run, per_second, manner)}{_ending(run, manner)}{body}</section>"
     )
 
 
-def line(run: Run) -> str:
-    """One line of the list: when, what, how it ended, what it came to."""
-    came_to = pair(_came_to(run)) if run.scores else ""
+def line(run: Run, aside: str = "") -> str:
+    """One line of the list: when, what, how it ended, what it came to. `aside`: HTML of its tab instead of scores."""
+    came_to = aside or (pair(_came_to(run)) if run.scores else "")
     remark = f'<q class="remark">{inert(run.note)}</q>' if run.note else ""
     return (
         f'<li class="{TONES.get(run.status, "still")}"><span class="when">{inert(when(run.created) or run.id)}</span>'
@@ -48,9 +68,10 @@ def line(run: Run) -> str:
     )
 
 
-def lines(runs: Sequence[Run]) -> str:
-    """The list, as high as its radio buttons."""
-    return f'<ol class="rows">{"".join(line(run) for run in runs)}</ol>' if runs else ""
+def lines(runs: Sequence[Run], asides: Mapping[str, str] | None = None) -> str:
+    """The list, as high as its radio buttons. `asides`: by run."""
+    drawn = "".join(line(run, (asides or {}).get(run.id, "")) for run in runs)
+    return f'<ol class="rows">{drawn}</ol>' if runs else ""
 
 
 def choice(run: Run) -> str:
@@ -105,19 +126,19 @@ def duration(seconds: float) -> Text:
     return clock, clock
 
 
-def speed(per_second: float) -> Text:
+def speed(per_second: float, manner: Manner = SAMPLES) -> Text:
     """Samples a second, or a minute where that says more."""
     if per_second >= 0.95:
-        return filled("samples_per_second", n=per_second)
-    return filled("samples_per_minute", n=per_second * 60)
+        return filled(manner.per_second, n=per_second)
+    return filled(manner.per_minute, n=per_second * 60)
 
 
-def _progress(run: Run, per_second: float | None) -> str:
-    total = run.n_total or 0
+def _progress(run: Run, per_second: float | None, manner: Manner) -> str:
+    total = 0 if run.n_total == manner.unknown and not run.n_done else run.n_total or 0
     share = run.n_done / total if total else 0.0
-    facts = [filled("samples_of", done=run.n_done, total=total)] if total else []
-    if run.status == "running":
-        facts.append(speed(per_second) if per_second else filled("speed_unknown"))
+    facts = [filled(manner.counted, done=run.n_done, total=total)] if total else []
+    if run.status == "running" and total:
+        facts.append(speed(per_second, manner) if per_second else filled("speed_unknown"))
         if per_second:
             english, chinese = duration(max(0, total - run.n_done) / per_second)
             facts.append((filled("time_left", time=english)[0], filled("time_left", time=chinese)[1]))
@@ -128,11 +149,11 @@ def _progress(run: Run, per_second: float | None) -> str:
     )
 
 
-def _ending(run: Run) -> str:
+def _ending(run: Run, manner: Manner) -> str:
     """Why it is not done, and what to do; nothing where there is nothing to say."""
-    if run.status not in ADVICE:
+    if run.status not in manner.advice:
         return ""
-    advice = both(ADVICE[run.status])
+    advice = both(manner.advice[run.status])
     # A stop says no more than its own word.
     reason = f"{pair((run.reason, run.reason))} " if run.reason and run.status != "cancelled" else ""
     return notice(f"{reason}{advice}", "error" if run.status in ("failed", "damaged") else "warning")

@@ -13,6 +13,7 @@ STRINGS: dict[str, Text] = {
     "suite_quick": ("Quick", "快速"),
     "suite_full": ("Full", "完整"),
     "suite_glue": ("GLUE", "GLUE"),
+    "suite_forgetting": ("Forgetting", "遗忘"),
     "pick_tasks": ("Pick tasks…", "挑选任务……"),
     "own_data": ("Own data…", "自己的数据……"),
     "own_close": ("Close own data", "收起自己的数据"),

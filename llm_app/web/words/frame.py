@@ -7,5 +7,11 @@ STRINGS: dict[str, Text] = {
     "stop": ("Stop", "停止"),
     "options": ("Options", "选项"),
     "more": ("More", "更多"),
+    "option_automatic": ("automatic", "自动"),
     "cancel": ("Cancel", "取消"),
+    "page_outdated": (
+        "This page is outdated: the program was started anew. Reload it; conversations and runs are kept.",
+        "页面已过期：程序重新启动过。请重新加载，对话和运行都会保留。",
+    ),
+    "page_reload": ("Reload", "重新加载"),
 }

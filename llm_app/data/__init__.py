@@ -1,0 +1,1 @@
+"""Data to learn from: read, recognised, mapped to examples, checked. Knows no model."""

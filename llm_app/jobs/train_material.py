@@ -1,0 +1,140 @@
+"""What a training run learns from: the examples of its files, split, and as the model sees them."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llm_app.data.mix import Loaded, load
+from llm_app.data.split import digest_of, split
+from llm_app.data.types import BadRow, Example
+from llm_app.errors import UserError
+from llm_app.jobs.folder import Spec
+from llm_app.jobs.train_data import datasets_of
+from llm_app.training.base import Base
+from llm_app.training.config import TrainConfig
+from llm_app.training.encode import Encoded, check_trainable, encode
+from llm_app.training.events import Step, Validation
+from llm_app.training.model_card import DatasetNote, Figures
+from llm_app.training.pairs import Pair, encode_pair
+from llm_app.training.samples import SamplePrompt
+
+N_PROMPTS = 3  # held-back prompts that the model answers at every validation
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the model sees. `notes`: what of it the person should know; `prompts`: what it is asked in between."""
+
+    train: tuple[Encoded | Pair, ...]
+    validation: tuple[Encoded | Pair, ...]
+    prompts: tuple[SamplePrompt, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The examples of a run, split. `now`: the date that chat templates write; a resumed run has the first one's."""
+
+    loaded: Loaded
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    now: datetime.datetime
+
+    def tokens(self, base: Base, config: TrainConfig) -> Tokens:
+        """All examples as tokens: pairs, where preferences are learned.
+
+        Raises: UserError if none is left.
+        """
+        bad = list[BadRow]()
+        train, validation = (self._encoded(part, base, config, bad) for part in (self.train, self.validation))
+        max_length, rows = base.max_length(config), [*self.loaded.bad_rows, *bad]
+        if config.objective == "dpo":
+            _check_pairs(train, rows)
+        else:
+            check_trainable([each for each in train if isinstance(each, Encoded)], max_length, rows)
+        notes = [str(note) for note in self.loaded.notes]
+        if rows:
+            notes.append(_told_of(rows, "rows are left out"))
+        n_cut = sum(example.n_cut > 0 for example in (*train, *validation))
+        if n_cut:
+            notes.append(f"{n_cut:,} of {len(train) + len(validation):,} examples are cut at {max_length:,} tokens.")
+        answered = [each for each in validation if isinstance(each, Encoded)]
+        prompts = tuple(prompt for each in answered if (prompt := _prompt(each, base.tokenizer)) is not None)
+        return Tokens(train, validation, prompts[:N_PROMPTS], tuple(notes))
+
+    def _encoded(
+        self, examples: Sequence[Example], base: Base, config: TrainConfig, bad: list[BadRow]
+    ) -> tuple[Encoded | Pair, ...]:
+        """Those that can be; the others join `bad`."""
+        found: list[Encoded | Pair] = []
+        max_length, only = base.max_length(config), config.responses_only
+        for example in examples:
+            try:
+                found.append(
+                    encode_pair(example, base.tokenizer, max_length=max_length, now=self.now)
+                    if config.objective == "dpo"
+                    else encode(example, base.tokenizer, max_length=max_length, responses_only=only, now=self.now)
+                )
+            except UserError as error:
+                bad.append(BadRow(example.origin, error.message))
+        return tuple(found)
+
+    def split_digests(self) -> dict[str, str]:
+        """SHA-256 of both parts, in their order."""
+        return {"train": digest_of(self.train), "validation": digest_of(self.validation)}
+
+    def figures(
+        self, step: int, steps: Sequence[Step], validations: Sequence[Validation], tokens: tuple[int, int]
+    ) -> Figures:
+        """For the card of what was learned up to this step; `tokens`: examples trained on and held back."""
+        sources = [(source.spec.name, source.spec.sha256, source.n_examples) for source in self.loaded.sources]
+        losses = {validation.step: validation.loss for validation in validations}
+        return Figures(
+            datasets=tuple(DatasetNote(*source) for source in sources),
+            n_train=tokens[0], n_validation=tokens[1], n_steps=len(steps),
+            n_tokens=sum(each.n_tokens for each in steps),
+            n_trained_tokens=sum(each.n_trained_tokens for each in steps),
+            seconds=sum(each.seconds for each in steps),
+            loss_before=losses.get(0), loss_after=losses.get(step), more=(("weights after step", f"{step:,}"),),
+        )
+
+
+def material_of(spec: Spec) -> Material:
+    """Read and split the data of a run.
+
+    Raises: UserError if a file cannot be read, or is not what it was when the run began.
+    """
+    seed, share = spec["config"]["seed"], spec["config"]["validation"]
+    loaded = load(datasets_of(spec), seed)
+    train, validation = split(loaded.examples, share, seed)
+    return Material(loaded, tuple(train), tuple(validation), datetime.datetime.fromisoformat(spec["created"]))
+
+
+def _check_pairs(pairs: Sequence[Encoded | Pair], bad: Sequence[BadRow]) -> None:
+    """Raises: UserError if there is nothing to compare."""
+    if not pairs:
+        why = f" {_told_of(bad, 'rows are left out')}" if bad else ""
+        raise UserError(f"There is no pair of a better and a worse answer to learn from.{why}", param="data")
+
+
+def _told_of(bad: Sequence[BadRow], what: str) -> str:
+    first = bad[0]
+    return f"{len(bad):,} {what}; the first is line {first.origin.line} of {first.origin.dataset}: {first.reason}"
+
+
+def _prompt(encoded: Encoded, tokenizer: Any) -> SamplePrompt | None:
+    """All before the last answer, and the answer; None where nothing stands before it."""
+    end = len(encoded.trained)
+    while end and not encoded.trained[end - 1]:
+        end -= 1
+    start = end
+    while start and encoded.trained[start - 1]:
+        start -= 1
+    if start < 2 or start == end:
+        return None
+    text, expected = (
+        str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        for ids in (encoded.ids[:start], encoded.ids[start:end])
+    )
+    return SamplePrompt(text, tuple(encoded.ids[:start]), expected)

@@ -1,0 +1,83 @@
+"""What comes of a training run, put where it is used: among the adapters of this machine, or in a folder asked for.
+
+It is a folder of its own there, whose files are links to those of the run: deleting either leaves the other whole.
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from llm_app.config import Settings
+from llm_app.errors import UserError
+from llm_app.jobs.folder import write_whole
+from llm_app.training.new_path import new_path
+
+ADAPTER, MODEL = "adapter", "model"  # what LoRA and what full training leave in the run's folder
+NOTE = "proofbench.json"  # of which base and, in a copy, of which run it is
+_NAME = re.compile(r"\w[\w. -]{0,63}")
+
+
+def place_of(method: str) -> str:
+    """The folder in the run's folder that a method leaves."""
+    return MODEL if method == "full" else ADAPTER
+
+
+def shelf_of(place: str, settings: Settings) -> Path:
+    """The folder from which results of this kind are offered."""
+    return settings.models if place == MODEL else settings.adapters
+
+
+def check_name(name: str, method: str, settings: Settings) -> None:
+    """Raises: UserError if the name will not do for a folder, or is taken."""
+    if not _NAME.fullmatch(name):
+        raise UserError("A name has at most 64 letters, digits, spaces, points and hyphens.", param="name")
+    if (shelf_of(place_of(method), settings) / name).exists():
+        raise UserError(f"There is a {name} already. Choose another name.", param="name")
+
+
+def free_name(model: str, method: str, settings: Settings) -> str:
+    """A name that says what it is of, and is not taken."""
+    shelf = shelf_of(place_of(method), settings)
+    stem = "-".join([*re.findall(r"\w+", Path(model).name.removesuffix(".gguf"))[:4], method])[:56]
+    number = 1
+    while (shelf / f"{stem}-{number}").exists():
+        number += 1
+    return f"{stem}-{number}"
+
+
+def check_output(output: Path, method: str) -> None:
+    """Raises: UserError if something lies already where the result is to go."""
+    if (output / place_of(method)).exists():
+        raise UserError(
+            f"{output / place_of(method)} exists already. Choose another folder, or delete it.", param="output"
+        )
+
+
+def put(source: Path, target: Path, run: str) -> bool:
+    """Put a result of this run there, in the place of an earlier one of the same run; False if another's lies there.
+
+    Raises: UserError if it cannot be written.
+    """
+    if target.exists() and _run_of(target) != run:
+        return False
+    with new_path(target, replaces=True) as partial:
+        shutil.copytree(source, partial, copy_function=_link)
+        note = json.loads((partial / NOTE).read_text(encoding="utf-8"))
+        write_whole(partial / NOTE, json.dumps({**note, "run": run}, indent=2, ensure_ascii=False) + "\n")
+    return True
+
+
+def _run_of(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / NOTE).read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

@@ -1,0 +1,1 @@
+"""Fine-tuning: examples become tokens, tokens become steps, steps become an adapter."""

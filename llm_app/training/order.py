@@ -1,0 +1,37 @@
+"""Which examples each step takes: shuffled anew for every epoch, decided by the seed and the step's number alone."""
+
+import math
+import random
+from dataclasses import dataclass
+
+from llm_app.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Order:
+    """The examples of all steps. The last step of an epoch takes what is left, so each is seen once an epoch."""
+
+    n_examples: int
+    n_a_step: int
+    seed: int
+
+    @classmethod
+    def of(cls, n_examples: int, config: TrainConfig) -> "Order":
+        """The order of a run over so many examples."""
+        return cls(n_examples, config.batch_size * config.accumulation, config.seed)
+
+    @property
+    def n_an_epoch(self) -> int:
+        """Steps of one epoch."""
+        return math.ceil(self.n_examples / self.n_a_step)
+
+    def n_steps(self, config: TrainConfig) -> int:
+        """Steps of the whole run."""
+        return config.max_steps or max(1, math.ceil(config.epochs * self.n_an_epoch))
+
+    def examples(self, step: int) -> list[int]:
+        """Which examples step `step`, from 0, learns from."""
+        epoch, place = divmod(step, self.n_an_epoch)
+        shuffled = list(range(self.n_examples))
+        random.Random(f"{self.seed} {epoch}").shuffle(shuffled)  # noqa: S311 - an order, not a secret
+        return shuffled[place * self.n_a_step : (place + 1) * self.n_a_step]

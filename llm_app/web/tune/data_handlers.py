@@ -1,0 +1,269 @@
+"""What the data part does. Which files lie there is kept on the server: no name from the browser is trusted."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+import llm_app.data
+from llm_app.data import dataset_info
+from llm_app.data.formats import COLUMNS, detect
+from llm_app.data.formats import Mapping as Columns
+from llm_app.data.mix import DatasetSpec
+from llm_app.data.table import Table
+from llm_app.data.types import Note
+from llm_app.errors import UserError
+from llm_app.services import Services
+from llm_app.web import text
+from llm_app.web.failures import SentenceError, failed
+from llm_app.web.html import unfolded
+from llm_app.web.tune import data_views as views
+from llm_app.web.tune.data_desk import USED, Desk, Known, added, corrected, reading_of
+from llm_app.web.tune.data_shelf import DataShelf
+from llm_app.web.views import notice
+from llm_app.web.visitor import visitor_of
+
+EXAMPLE = Path(llm_app.data.__file__).parent / "examples" / "calendar.jsonl"
+ENCODINGS = ("utf-8", "utf-16", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252")
+MAX_CHOICES, MAX_PATH = 200, 1_000
+Update = dict[Any, Any]
+Data = tuple[DatasetSpec, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is shown of the data set that is picked. `columns`: by what they hold."""
+
+    box: gr.Column
+    about: gr.HTML
+    layout: gr.Dropdown
+    weight: gr.Number
+    encoding: gr.Dropdown
+    fold: gr.Accordion
+    columns: Mapping[str, gr.Dropdown]
+    split_at: gr.Textbox
+    is_chat: gr.Checkbox
+    preview: gr.HTML
+    bad: gr.HTML
+    remove: gr.Button
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What the form sends."""
+        return [self.layout, self.weight, self.encoding, self.split_at, self.is_chat, *self.columns.values()]
+
+    def all(self) -> list[Any]:
+        """Every one of them."""
+        return [self.box, self.about, self.fold, *self.inputs, self.preview, self.bad]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that change. `data` stays on the server; `bring`: where files come in."""
+
+    data: gr.State
+    file: gr.File
+    path: gr.Textbox
+    notice: gr.HTML
+    rows: gr.HTML
+    radio: gr.Radio
+    bring: gr.Column
+    chosen: Panel
+    is_open: gr.State
+
+    def all(self) -> list[Any]:
+        """Every one of them."""
+        own = [getattr(self, field.name) for field in fields(self) if field.name != "chosen"]
+        return [*own, *self.chosen.all()]
+
+
+class DataHandlers:
+    """The handlers. Whoever asks gets to files of their own only; paths are for the owner of this machine."""
+
+    def __init__(self, services: Services, parts: Parts) -> None:
+        self._services, self._parts = services, parts
+        self._desk = Desk(services.settings)
+
+    def example(self, data: Data) -> Update:
+        """Put the example data on the desk."""
+        return self._try(lambda: self._add(data, [DatasetSpec(str(EXAMPLE))]))
+
+    def bring(self, is_open: bool) -> Update:
+        """Show or hide the place where files come in."""
+        return {self._parts.is_open: not is_open, self._parts.bring: unfolded(not is_open, "own-panel", "bring")}
+
+    def upload(self, request: gr.Request, data: Data, files: object) -> Update:
+        """Keep what was uploaded, and put it on the desk."""
+
+        def take() -> Update:
+            uploads = [Path(file) for file in files if isinstance(file, str)] if isinstance(files, list) else []
+            if not uploads or not all(upload.is_file() for upload in uploads):
+                raise SentenceError("own_no_file")  # gradio has made sure that they are this visitor's
+            settings = self._services.settings
+            try:
+                kept = DataShelf.of(settings, visitor_of(request, settings)).keep(uploads)
+            finally:
+                for upload in uploads:
+                    upload.unlink(missing_ok=True)  # gradio would keep its copy for an hour
+            return self._bring_in(data, kept)
+
+        return {self._parts.file: None, **self._try(take)}
+
+    def take(self, data: Data, path: object) -> Update:
+        """Put a file of this machine on the desk."""
+
+        def take() -> Update:
+            if self._services.settings.is_public:
+                raise SentenceError("public_mode")
+            if not isinstance(path, str) or len(path) > MAX_PATH:
+                raise SentenceError("wrong_value")
+            if not path.strip():
+                raise SentenceError("tune_no_path")
+            with contextlib.suppress(RuntimeError):  # of a home folder that nobody has
+                return {**self._bring_in(data, [Path(path.strip()).expanduser().absolute()]), self._parts.path: ""}
+            raise SentenceError("tune_no_path")
+
+        return self._try(take)
+
+    def pick(self, data: Data, place: object) -> Update:
+        """Show another data set."""
+        return self._try(lambda: self._shown(data, _place(data, place)))
+
+    def remove(self, data: Data, place: object) -> Update:
+        """Take a data set from the desk; its file stays where it is."""
+
+        def remove() -> Update:
+            n = _place(data, place)
+            rest = (*data[:n], *data[n + 1 :])
+            return {self._parts.data: rest, **self._shown(rest, min(n, len(rest) - 1))}
+
+        return self._try(remove)
+
+    def change(self, data: Data, place: object, *form: object) -> Update:
+        """Read the data set as the form says now."""
+
+        def change() -> Update:
+            n = _place(data, place)
+            spec = self._corrected(data[n], form)
+            changed = (*data[:n], spec, *data[n + 1 :])
+            if changed == data:
+                return {}
+            return {self._parts.data: changed, **self._shown(changed, n)}
+
+        return self._try(change)
+
+    def _bring_in(self, data: Data, paths: Sequence[Path]) -> Update:
+        """The files themselves, or the data sets that a dataset_info.json among them describes."""
+        specs, notes = list[DatasetSpec](), list[Note]()
+        infos = [path / dataset_info.FILE_NAME if path.is_dir() else path for path in paths]
+        described = [path for path in infos if path.name == dataset_info.FILE_NAME]
+        for path in described:
+            found, said = dataset_info.read_specs(path)
+            specs += found
+            notes += said
+        if not described:
+            specs = [DatasetSpec(str(path)) for path in paths]
+        if not specs:
+            raise SentenceError("tune_describes_nothing")
+        return self._add(data, specs, notes)
+
+    def _add(self, data: Data, specs: Sequence[DatasetSpec], notes: Sequence[Note] = ()) -> Update:
+        """Read and show them. What was read now says what it is, so that it must stay so until it is trained on."""
+        read = []
+        for spec in specs:
+            known = self._desk.read(spec)
+            read.append(replace(spec, sha256=known.table.digest))
+        found = added(data, read)
+        place = next(n for n, spec in enumerate(found) if spec.path == read[-1].path)
+        said = "".join(notice(text.pair((note.text, note.text_zh))) for note in notes)
+        return {
+            self._parts.data: found, **self._shown(found, place), self._parts.notice: said,
+            self._parts.is_open: False, self._parts.bring: unfolded(False, "own-panel", "bring"),
+        }  # fmt: skip
+
+    def _corrected(self, spec: DatasetSpec, form: Sequence[object]) -> DatasetSpec:
+        layout, weight, encoding, split_at, is_chat, *chosen = form
+        columns = dict(zip(COLUMNS, chosen, strict=True))
+        may_be_empty = [split_at, *columns.values()]
+        texts = [layout, encoding, *("" if one is None else one for one in may_be_empty)]
+        if not all(isinstance(one, str) for one in texts) or not isinstance(is_chat, bool):
+            raise SentenceError("wrong_value")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or encoding not in ("auto", *ENCODINGS):
+            raise SentenceError("wrong_value")
+        reading = reading_of(str(encoding))
+        if reading != spec.reading:  # other columns, perhaps: they are found anew
+            return replace(spec, reading=reading, mapping=None, weight=float(weight))
+        detected = self._desk.read(replace(spec, mapping=None)).mapping
+        if layout not in USED:
+            raise SentenceError("wrong_value")
+        named = {name: str(column) if column else None for name, column in columns.items()}
+        mapping = corrected(
+            spec.mapping or detected, str(layout), named, is_chat=is_chat, split_at=str(split_at or "")
+        )
+        return replace(spec, weight=float(weight), mapping=None if mapping == detected else mapping)
+
+    def _shown(self, data: Data, place: int) -> Update:
+        parts, panel = self._parts, self._parts.chosen
+        known = [self._read(spec) for spec in data]
+        choices = [(views.choice(spec, one), str(n)) for n, (spec, one) in enumerate(zip(data, known, strict=True))]
+        update: Update = {
+            parts.rows: views.rows(data, known), parts.notice: "",
+            parts.radio: gr.update(choices=choices, value=str(place) if data else None),
+        }  # fmt: skip
+        if not data:
+            return update | {panel.box: unfolded(False, "own-panel", "data-set")}
+        one = known[place]
+        update |= {panel.box: unfolded(True, "own-panel", "data-set"), panel.weight: data[place].weight}
+        if isinstance(one, UserError):
+            # Most often a column is still to be named: the form for that stands open.
+            said: Update = {panel.about: failed(one), panel.preview: "", panel.bad: "", panel.fold: gr.update(open=True)}
+            with contextlib.suppress(UserError):
+                table = self._desk.table(data[place])
+                said |= self._form(data[place], table, data[place].mapping or detect(table))
+            return update | said
+        return update | self._form(data[place], one.table, one.mapping) | {
+            panel.about: views.about(one), panel.preview: views.preview(one), panel.bad: views.bad_rows(one),
+        }  # fmt: skip
+
+    def _read(self, spec: DatasetSpec) -> Known | UserError:
+        try:
+            return self._desk.read(spec)
+        except UserError as error:
+            return error
+
+    def _form(self, spec: DatasetSpec, table: Table, mapping: Columns) -> Update:
+        """The controls for one data set."""
+        panel = self._parts.chosen
+        names = [("–", ""), *((name[:60], name) for name in table.columns[:MAX_CHOICES])]
+        update: Update = {
+            panel.layout: mapping.layout, panel.encoding: spec.reading.encoding or "auto",
+            panel.is_chat: gr.update(
+                value=mapping.is_chat, visible=_seen(mapping.layout in ("prompt_completion", "preference", "alpaca"))
+            ),
+            panel.split_at: gr.update(value=mapping.split_at or "", visible=_seen(mapping.layout == "text")),
+        }  # fmt: skip
+        for name, dropdown in panel.columns.items():
+            is_used = name in USED[mapping.layout]
+            value = getattr(mapping, name) or ""
+            update[dropdown] = gr.update(choices=names, value=value, visible=_seen(is_used))
+        return update
+
+    def _try(self, act: Callable[[], Update]) -> Update:
+        """What came of it, or what went wrong; the form stays as it is then."""
+        try:
+            return {self._parts.notice: "", **act()}
+        except Exception as error:
+            return {self._parts.notice: failed(error)}
+
+
+def _place(data: Data, place: object) -> int:
+    if place not in [str(n) for n in range(len(data))]:
+        raise SentenceError("wrong_value")
+    return int(str(place))
+
+
+def _seen(is_visible: bool) -> bool | str:
+    return True if is_visible else "hidden"

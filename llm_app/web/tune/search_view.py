@@ -1,0 +1,90 @@
+"""A search while it goes on: its trials as a leaderboard, best first, and their curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eval.report.markup import Child, Markup, element
+from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.search import read_trials
+from llm_app.training.config import TrainConfig
+from llm_app.training.search_trials import Trial, leader, ranking
+from llm_app.web.benchmark.results_markup import block, said, told, written
+from llm_app.web.runs.views import duration
+from llm_app.web.tune.curves import Line, spark
+from llm_app.web.tune.settings_view import option_name, value_text
+
+STATES = {
+    "running": "state_running", "done": "state_done", "pruned": "search_pruned", "cut": "search_cut",
+    "failed": "state_failed",
+}  # fmt: skip
+MEASURED = ("search_loss", "search_steps", "search_time")
+MAX_SHOWN = 50
+
+
+class SearchTally:
+    """What the log of a search comes to so far."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._events: list[Mapping[str, Any]] = []
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take one more line of the log into account."""
+        self._events.append(event)
+
+    def body(self) -> str:
+        """The leaderboard."""
+        return leaderboard(read_trials(self._events))
+
+    def details(self) -> str:
+        """Nothing: all that is known stands in the board."""
+        return ""
+
+    def aside(self) -> str:
+        """The best loss, in a line of the list."""
+        best = leader(read_trials(self._events))
+        return block(said("search_best", loss=best.best[1])) if best and best.best else ""
+
+
+def leaderboard(trials: Sequence[Trial]) -> str:
+    """Trials, best first. A press of a line's button shows the run of that trial."""
+    if not trials:
+        return ""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    best = leader(trials)
+    heads = [
+        element("th", "#", scope="col", class_="num"),
+        *(element("th", told(option_name(TrainConfig, name)), scope="col") for name in names),
+        *(element("th", said(name), scope="col", class_="num") for name in MEASURED),
+        element("th", said("search_state"), scope="col"),
+    ]
+    shown = ranking(trials)[:MAX_SHOWN]
+    rows = [_row(place, trial, names, trial is best) for place, trial in enumerate(shown, start=1)]
+    table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows))
+    return block(element("div", table, class_="live board", tabindex="0"))
+
+
+def _row(place: int, trial: Trial, names: Sequence[str], is_best: bool) -> Markup:
+    loss = f"{trial.best[1]:.4g}" if trial.best else "–"
+    line = Line(("", ""), 1, [(float(step), value) for step, value in trial.points], has_marks=True)
+    time, _ = duration(trial.seconds)
+    cells: list[Child] = [
+        element("td", str(place), class_="num"),
+        *(element("td", written(value_text(trial.params.get(name)))) for name in names),
+        element("td", spark([line]), element("b", loss) if is_best else loss, class_="num"),
+        element("td", f"{trial.n_steps:,}", class_="num"), element("td", time, class_="num"),
+        element("td", said(STATES[trial.state]), _reason(trial), _show(trial)),
+    ]
+    return element("tr", *cells, class_="over" if trial.state != "running" else "now")
+
+
+def _reason(trial: Trial) -> Markup | None:
+    return element("small", written(trial.reason[:300])) if trial.reason else None
+
+
+def _show(trial: Trial) -> Markup | None:
+    """A button that shows the run of a trial in the card above."""
+    if trial.run is None:
+        return None
+    return element(
+        "button", said("search_show"), type="button", class_="search-show link", name="show", value=trial.run
+    )

@@ -1,0 +1,81 @@
+"""Raw text, lengths, dates and templates of another kind, as tokens."""
+
+import datetime
+
+import pytest
+
+from llm_app.data.types import Example
+from llm_app.errors import UserError
+from tests import tiny
+from tests.training.templates import STYLES
+from tests.training.test_encode import HERE, encoded, talk, tokenizer_of, trained_texts
+
+
+def test_raw_text_trains_the_completion_and_the_end_of_the_text() -> None:
+    tokenizer = tokenizer_of("Gemma")
+    found = encoded(Example(HERE, prompt="Q: 1 + 1?\nA:", completion=" Two."), tokenizer)
+    assert tokenizer.decode(found.ids) == "Q: 1 + 1?\nA: Two.<eos>"
+    assert trained_texts(found, tokenizer) == [" Two.<eos>"]
+
+
+def test_plain_text_begins_as_the_tokenizer_begins_texts() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny.make_tokenizer(None)
+    tokenizer.bos_token = "<|im_start|>"
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_start|> $A <|im_end|>", special_tokens=[("<|im_start|>", start), ("<|im_end|>", end)]
+    )
+    found = encoded(Example(HERE, completion="the quick fox"), tokenizer)
+    assert found.ids == tokenizer("the quick fox")["input_ids"]
+    assert found.ids[0] == start and found.ids[-1] == end and found.ids.count(end) == 1
+    assert found.trained == [False] + [True] * (len(found.ids) - 1)
+
+
+def test_without_a_template_the_model_goes_on_from_the_turns_line_by_line() -> None:
+    tokenizer = tiny.make_tokenizer(None)
+    found = encoded(talk("a?", "One.", "b?", "Two."), tokenizer)
+    assert tokenizer.decode(found.ids) == "a?\nOne.\nb?\nTwo.<|im_end|>"
+    assert trained_texts(found, tokenizer) == ["\nOne.", "\nTwo.<|im_end|>"]
+
+
+def test_all_but_the_first_token_of_a_text_is_trained_if_that_is_asked_for() -> None:
+    tokenizer = tokenizer_of("Llama 2")
+    found = encoded(talk("a?", "One.", "b?", "Two."), tokenizer, responses_only=False)
+    starts = [token == tokenizer.bos_token_id for token in found.ids]
+    assert sum(starts) == 2
+    assert found.trained == [not is_start for is_start in starts]
+
+
+def test_a_text_that_is_too_long_loses_its_end_and_tells_how_much() -> None:
+    tokenizer = tokenizer_of("ChatML")
+    example = talk("a?", "the quick brown fox jumps over the lazy dog")
+    whole = encoded(example, tokenizer)
+    cut = encoded(example, tokenizer, max_length=len(whole.ids) - 3)
+    assert (cut.ids, cut.trained, cut.n_cut) == (whole.ids[:-3], whole.trained[:-3], 3)
+    assert whole.n_cut == 0
+
+
+def test_a_question_that_fills_the_length_leaves_nothing_to_train() -> None:
+    tokenizer = tokenizer_of("ChatML")
+    assert encoded(talk("the quick brown fox " * 20, "Yes."), tokenizer, max_length=16).n_trained == 0
+
+
+def test_a_conversation_that_the_template_refuses_is_told_in_its_words() -> None:
+    with pytest.raises(UserError, match="System role not supported"):
+        encoded(talk("a?", "One.", system="Be brief."), tokenizer_of("Gemma"))
+
+
+def test_the_date_in_a_template_can_be_that_of_the_run() -> None:
+    tokenizer = tokenizer_of("Llama 3")
+    now = datetime.datetime(2020, 2, 29)
+    found = encoded(talk("a?", "One."), tokenizer, now=now)
+    assert "Today: 29 Feb 2020\n" in tokenizer.decode(found.ids)
+
+
+def test_another_template_in_the_same_tokenizer_counts_at_once() -> None:
+    tokenizer = tiny.make_tokenizer(STYLES["ChatML"].source)
+    first = encoded(talk("a?", "One."), tokenizer)
+    tokenizer.chat_template = STYLES["plain"].source
+    assert encoded(talk("a?", "One."), tokenizer).ids != first.ids
