@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import llm_app
 from llm_app.config import Settings, quiet_environment
 
 quiet_environment()
@@ -81,10 +82,15 @@ def in_its_own_process(side: str, folder: str) -> dict[str, Any]:
 
 
 def read_rows(path: Path | None) -> list[dict[str, str]]:
-    """Prompts and completions."""
-    assert path is not None
+    """Prompts and completions; of our own example data, questions and answers."""
+    path = path or Path(llm_app.__file__).parent / "data" / "examples" / "calendar.jsonl"
     with path.open(encoding="utf-8") as file:
-        return [{key: json.loads(line)[key] for key in ("prompt", "completion")} for line in file]
+        rows = [json.loads(line) for line in file]
+    return [
+        {"prompt": row["prompt"], "completion": row["completion"]} if "prompt" in row
+        else {"prompt": row["messages"][0]["content"] + "\n", "completion": row["messages"][-1]["content"]}
+        for row in rows
+    ]  # fmt: skip
 
 
 def ours(rows: Sequence[dict[str, str]], length: int, is_qlora: bool) -> dict[str, Any]:

@@ -77,7 +77,8 @@ class Mapping:
     role_key: str | None = None
     content_key: str | None = None
     # Name in the file -> system, user, assistant, tool, or call (an assistant whose words are a tool call).
-    roles: abc.Mapping[str, str] = field(default_factory=dict)
+    # name in the file -> system, user, assistant, tool or call; a dict has no hash, and the rest is enough for one
+    roles: abc.Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:

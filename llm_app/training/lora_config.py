@@ -1,9 +1,8 @@
 """peft's own configuration of a LoRA, made from our options."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -11,14 +10,19 @@ from transformers.pytorch_utils import Conv1D
 from llm_app.engine.adapter_file import is_named
 from llm_app.training.config import TrainConfig
 
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
 
 def lora_config(
     model: PreTrainedModel, config: TrainConfig, targets: Sequence[str] | str, base_name: str | None
-) -> LoraConfig:
+) -> "LoraConfig":
     """`targets`: names of layers, or "all-linear"; `base_name`: what others may call the base.
 
     peft fills the name in itself where it is None.
     """
+    from peft import LoraConfig  # a quarter of a training process's imports, needed only when the adapter is written
+
     layers = [
         module for name, module in model.named_modules()
         if targets == "all-linear" or any(is_named(name, target) for target in targets)
@@ -38,7 +42,7 @@ def _holds_conv1d(layer: nn.Module) -> bool:
     return any(isinstance(module, Conv1D) for module in layer.modules())
 
 
-def as_json(config: LoraConfig) -> dict[str, Any]:
+def as_json(config: "LoraConfig") -> dict[str, Any]:
     """adapter_config.json, with every field that peft writes; equal configurations are equal files."""
     # Sets come out in any order.
     return {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}

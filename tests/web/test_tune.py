@@ -43,8 +43,8 @@ def a_file(folder: Path, name: str = "asked.jsonl", rows: list[dict[str, str]] |
 def parts() -> Parts:
     columns = {name: gr.Dropdown() for name in COLUMNS}
     panel = Panel(
-        gr.Column(), gr.HTML(), gr.Dropdown(), gr.Number(), gr.Dropdown(), gr.Accordion(), columns, gr.Textbox(), gr.Checkbox(),
-        gr.HTML(), gr.HTML(), gr.Button(),
+        gr.Column(), gr.HTML(), gr.Dropdown(), gr.Number(), gr.Dropdown(), gr.Accordion(), columns, gr.Textbox(),
+        gr.Checkbox(), gr.HTML(), gr.HTML(), gr.Button(),
     )  # fmt: skip
     return Parts(
         gr.State(()), gr.File(), gr.Textbox(), gr.HTML(), gr.HTML(), gr.Radio(), gr.Column(), panel, gr.State(False)
@@ -106,6 +106,7 @@ def test_a_wrong_mapping_is_refused_in_one_sentence_and_a_right_one_changes_the_
     nothing = handlers.change(data, "0", *form("alpaca"))
     assert "say which column" in nothing[made.chosen.about] and nothing[made.chosen.layout] == "alpaca"
     assert nothing[made.chosen.fold]["open"] and nothing[made.chosen.columns["prompt"]]["visible"] is True
+    assert isinstance(hash(nothing[made.data]), int), "gradio hashes what a State holds"
     mended = handlers.change(nothing[made.data], "0", *form(prompt="question", response="reply"))
     assert mended[made.data] == data
 

@@ -219,10 +219,11 @@ class DataHandlers:
         update |= {panel.box: unfolded(True, "own-panel", "data-set"), panel.weight: data[place].weight}
         if isinstance(one, UserError):
             # Most often a column is still to be named: the form for that stands open.
-            said: Update = {panel.about: failed(one), panel.preview: "", panel.bad: "", panel.fold: gr.update(open=True)}
+            said: Update = {panel.about: failed(one), panel.preview: "", panel.bad: ""}
             with contextlib.suppress(UserError):
                 table = self._desk.table(data[place])
                 said |= self._form(data[place], table, data[place].mapping or detect(table))
+                said[panel.fold] = gr.update(open=True)
             return update | said
         return update | self._form(data[place], one.table, one.mapping) | {
             panel.about: views.about(one), panel.preview: views.preview(one), panel.bad: views.bad_rows(one),
