@@ -19,8 +19,9 @@ export PIP_ROOT_USER_ACTION := ignore
 run: $(VENV)/.installed
 	@exec $(PY) app.py $(ARGS)
 
+# Two at a time, a file always in one process: most tests compute on one core.
 test: $(VENV)/.installed-dev
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev
 	@$(PY) -m ruff check .

@@ -13,6 +13,7 @@ from eval.verdict import Language, change_text, interval_text, metric_text, p_te
 def trained_for_sentence(comparison: Comparison, trained_for: Collection[str], language: Language = "en") -> str:
     """Whether it is better at `trained_for`, the names of the tasks made of what training held back."""
     tasks = [task for task in comparison.tasks if task.task in trained_for]
+    tasks.sort(key=lambda task: not task.is_higher_better)  # answers first: they are what people see
     return _trained_zh(comparison, tasks) if language == "zh" else _trained_en(comparison, tasks)
 
 
@@ -25,24 +26,29 @@ def forgotten_sentence(comparison: Comparison, trained_for: Collection[str], lan
 def _trained_en(comparison: Comparison, tasks: Sequence[TaskComparison]) -> str:
     if not tasks:
         return "On what it was trained for, nothing could be compared."
-    better, worse = _having(tasks, "better"), _having(tasks, "worse")
-    candidate, baseline = comparison.candidate, comparison.baseline
-    verdict = f"no detectable change from {baseline} to {candidate}"
-    if better and worse:
-        verdict = f"{candidate} is better than {baseline} in one way and worse in another"
-    elif better or worse:
-        verdict = f"{candidate} is {'better' if better else 'worse'} than {baseline}"
     corrected = f", corrected over {comparison.n_tests} tests" if comparison.n_tests > 1 else ""
     measured = " and ".join(
         f"{metric_text(task)} {score_text(task.result.second, task)} against {score_text(task.result.first, task)}"
-        f" ({change_text(task.result.difference, task)}, {_interval_en(task)}, {p_text(task.p_corrected)}"
-        f"{'' if task.is_higher_better else ', lower is better'})"
+        f" (n = {task.result.n:,}, {change_text(task.result.difference, task)}, {_interval_en(task)},"
+        f" {p_text(task.p_corrected)}{'' if task.is_higher_better else ', lower is better'})"
         for task in tasks
     )
-    return (
-        f"On what it was trained for, {verdict}: on {max(task.result.n for task in tasks):,} examples that training did"
-        f" not see, {measured}{corrected}."
-    )
+    outcomes = _outcomes_en(comparison, tasks)
+    return f"On what it was trained for, {outcomes}: on examples that training did not see, {measured}{corrected}."
+
+
+def _outcomes_en(comparison: Comparison, tasks: Sequence[TaskComparison]) -> str:
+    """What is found by each metric; the first one names both sides."""
+    candidate, baseline, found = comparison.candidate, comparison.baseline, list[str]()
+    for task in tasks:
+        is_changed = task.outcome in ("better", "worse")
+        outcome: str = task.outcome if is_changed else "no detectable change"
+        if not found:
+            outcome = f"{candidate} is {outcome} than {baseline}" if is_changed else (
+                f"{outcome} from {baseline} to {candidate}"
+            )
+        found.append(f"{outcome} in {metric_text(task)}")
+    return "; ".join(found)
 
 
 def _forgotten_en(tasks: Sequence[TaskComparison]) -> str:
@@ -78,23 +84,22 @@ def _limit_en(tasks: Sequence[TaskComparison]) -> str:
 def _trained_zh(comparison: Comparison, tasks: Sequence[TaskComparison]) -> str:
     if not tasks:
         return "训练的目标：没有可以比较的内容。"
-    better, worse = _having(tasks, "better"), _having(tasks, "worse")
+    words = {"better": "优于", "worse": "不如"}
     candidate, baseline = comparison.candidate, comparison.baseline
-    verdict = f"{candidate} 与 {baseline} 相比没有测出变化"
-    if better and worse:
-        verdict = f"{candidate} 与 {baseline} 相比有得有失"
-    elif better or worse:
-        verdict = f"{candidate} {'优于' if better else '不如'} {baseline}"
+    outcomes = "；".join(
+        f"就 {metric_text(task)} 而言，{candidate} {words[task.outcome]} {baseline}" if task.outcome in words
+        else f"就 {metric_text(task)} 而言，{candidate} 与 {baseline} 相比没有测出变化"
+        for task in tasks
+    )
     corrected = f"（已按 {comparison.n_tests} 次检验校正）" if comparison.n_tests > 1 else ""
     measured = "；".join(
         f"{metric_text(task)} 为 {score_text(task.result.second, task, 'zh')}，"
         f"原为 {score_text(task.result.first, task, 'zh')}"
-        f"（相差 {change_text(task.result.difference, task)}，{_interval_zh(task)}，{p_text(task.p_corrected)}"
-        f"{'' if task.is_higher_better else '，越低越好'}）"
+        f"（n = {task.result.n:,}，相差 {change_text(task.result.difference, task)}，{_interval_zh(task)}，"
+        f"{p_text(task.p_corrected)}{'' if task.is_higher_better else '，越低越好'}）"
         for task in tasks
     )
-    n = max(task.result.n for task in tasks)
-    return f"训练的目标：{verdict}。在 {n:,} 条训练时没有见过的样本上，{measured}{corrected}。"
+    return f"训练的目标：{outcomes}。在训练时没有见过的样本上，{measured}{corrected}。"
 
 
 def _forgotten_zh(tasks: Sequence[TaskComparison]) -> str:

@@ -149,7 +149,8 @@ def _lines(events: Iterable[Any]) -> Iterator[tuple[str, bool]]:
             case Phase():
                 yield {"data": "reading data", "model": "loading model", "writing": "writing"}[event.phase], False
             case Begun():
-                yield f"{event.n_train:,} examples, {event.n_validation:,} held back, {event.n_steps:,} steps", True
+                held = f"{event.n_validation:,} for validation, {event.n_test:,} for the test"
+                yield f"{event.n_train:,} examples, {held}, {event.n_steps:,} steps", True
             case Step():
                 pace.append(event)
                 now = time.monotonic()

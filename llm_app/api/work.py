@@ -70,7 +70,7 @@ class Work:
         if status.model is None or status.state not in ("ready", "loading"):
             return []
         loaded = self.host.loaded
-        return [loaded.entry.id, *(f"{loaded.entry.id}+{name}" for name in loaded.adapters.names)]
+        return [loaded.entry.id, *(f"{loaded.entry.id}+{name}" for name in loaded.adapters.offered)]
 
     def target(self, model_id: str) -> Target:
         """The loaded model under that id.
@@ -82,7 +82,7 @@ class Work:
         if model_id == base:
             return Target(model_id, loaded, None)
         adapter = model_id.removeprefix(f"{base}+")
-        if adapter != model_id and adapter in loaded.adapters.names:
+        if adapter != model_id and adapter in loaded.adapters.offered:
             return Target(model_id, loaded, adapter)
         raise ModelNotFound("This model is not loaded. GET /v1/models lists the ones that answer.", param="model")
 

@@ -105,7 +105,7 @@ def overlaps(
     if not benchmarks:
         return [], {}
     numbers: dict[str, int] = {}
-    said = _Said([_texts(example) for example in examples], numbers)
+    said = _Said([texts_of(example) for example in examples], numbers)
     asked = {name: _Said([row.texts for row in own], numbers) for name, own in benchmarks.items()}
     values = np.random.default_rng(0).integers(2**64, size=len(numbers) + 1, dtype=np.uint64)
     found: dict[tuple[int, str], Leak] = {}
@@ -119,7 +119,29 @@ def overlaps(
     return [found[key] for key in sorted(found)], checked
 
 
-def _texts(example: Example) -> tuple[str, ...]:
+def sharing(texts: Iterable[Sequence[str]], others: Iterable[Sequence[str]], n: int = LENGTHS[-1]) -> list[int]:
+    """Which of the `texts`, each in its parts, share n words in a row with any of the `others`."""
+    numbers: dict[str, int] = {}
+    here, there = _Said(texts, numbers), _Said(others, numbers)
+    values = np.random.default_rng(0).integers(2**64, size=len(numbers) + 1, dtype=np.uint64)
+    own, theirs = here.runs(n, values), there.runs(n, values)
+    return here.owners_at(own.starts[np.isin(own.hashes, theirs.hashes)])
+
+
+def alike(held: Sequence[Example], train: Sequence[Example]) -> list[int]:
+    """Which of the examples held back share 13 words in a row with one that is trained on.
+
+    System messages are not compared: whole data sets have one in common.
+    """
+    return sharing(map(_spoken, held), map(_spoken, train))
+
+
+def _spoken(example: Example) -> tuple[str, ...]:
+    return tuple(turn.content for turn in example.turns if turn.role != "system") or texts_of(example)
+
+
+def texts_of(example: Example) -> tuple[str, ...]:
+    """What is compared of an example: its messages, or its whole text."""
     return tuple(turn.content for turn in example.turns) or (example.prompt + example.completion,)
 
 
@@ -185,6 +207,10 @@ class _Said:
     def n_with(self, n: int) -> int:
         """Owners with n words in a row."""
         return len(np.unique(self._owners[self._starts(n)]))
+
+    def owners_at(self, starts: NDArray[np.int64]) -> list[int]:
+        """Whose texts these places are in, each once."""
+        return [int(owner) for owner in np.unique(self._owners[starts])]
 
     def shown(self, start: int, n: int) -> str:
         """The n words from there, as a person writes them."""

@@ -3,7 +3,8 @@
 Source: the table of options in LLaMA-Factory's data/README.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def read_specs(path: str | Path, names: Sequence[str] = ()) -> tuple[list[Datase
     specs: list[DatasetSpec] = []
     notes: list[Note] = []
     absent: list[str] = []
+    columns_of = cache(lambda file: set(read_file(file).columns))  # thousands of entries may name one file
     for name in names or entries:
         file, why = _file_of(path.parent, entries[name])
         if file is None and names:
@@ -50,7 +52,7 @@ def read_specs(path: str | Path, names: Sequence[str] = ()) -> tuple[list[Datase
         if file is None:
             absent.append(name)
             continue
-        specs.append(DatasetSpec(str(file), _mapping(file, entries[name]), name=name))
+        specs.append(DatasetSpec(str(file), _mapping(partial(columns_of, file), entries[name]), name=name))
         ignored = [key for key in IGNORED if entries[name].get(key) is not None]
         if ignored:
             told = ", ".join(ignored)
@@ -81,7 +83,7 @@ def _file_of(folder: Path, entry: Mapping[str, Any]) -> tuple[Path | None, str]:
     return (file, "") if file.is_file() else (None, f"names {name}, which is not here")
 
 
-def _mapping(file: Path, entry: Mapping[str, Any]) -> formats.Mapping | None:
+def _mapping(columns_of: Callable[[], set[str]], entry: Mapping[str, Any]) -> formats.Mapping | None:
     """The mapping that an entry describes; None where it describes nothing, so that it is found out."""
     columns = entry.get("columns")
     formatting = entry.get("formatting", "alpaca")
@@ -91,7 +93,7 @@ def _mapping(file: Path, entry: Mapping[str, Any]) -> formats.Mapping | None:
     if columns is None and formatting == "alpaca" and not entry.get("ranking"):
         return None
     named = columns if isinstance(columns, dict) else ALPACA if formatting == "alpaca" else SHAREGPT
-    there = set(read_file(file).columns)
+    there = columns_of()
     # It ignores optional columns that a file lacks; what an example cannot do without must be there.
     found: dict[str, Any] = {
         ours: named[theirs]

@@ -6,8 +6,10 @@ answers bit for bit as before when no adapter is active, and packed and bitsandb
 
 import hashlib
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from llm_app.engine.adapter_file import AdapterFile, LoraPair, is_named, read_adapter
 from llm_app.engine.identity import Identity
+from llm_app.engine.turn import Turn
 from llm_app.errors import ModelNotFound, ModelRejected
 
 LEAST_GROWTH = 1e-5  # of a DoRA adapter that changes something; below, it is rounding
@@ -52,11 +55,44 @@ class Adapters:
         self._attached: dict[str, _Attached] = {}
         self._active: str | None = None
         self._handles: list[RemovableHandle] = []
+        self._lent: Counter[str] = Counter()  # name -> pieces of work that it is attached for, and for nobody else
+        self._lending = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Attached adapters, in the order they came."""
         return tuple(self._attached)
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Those that are there for everybody."""
+        return tuple(name for name in self._attached if name not in self._lent)
+
+    @contextmanager
+    def lent(self, path: Path, *, name: str, turn: Turn) -> Iterator[None]:
+        """Attached for as long as this lasts, for whoever names it, and offered to nobody.
+
+        One that is there for everybody stays. Raises: as `attach`.
+        """
+        with self._lending:
+            was_offered = name in self.offered
+            self.attach(path, name=name, turn=turn.held())
+            if not was_offered:
+                self._lent[name] += 1
+        try:
+            yield
+        finally:
+            with self._lending:
+                if not was_offered and name in self._lent:  # else somebody attached it for everybody meanwhile
+                    self._lent[name] -= 1
+                    if not self._lent[name]:
+                        with turn.held():
+                            self.detach(name)
+
+    def share(self, name: str) -> None:
+        """Let one that may be lent stay, for everybody."""
+        with self._lending:
+            self._lent.pop(name, None)
 
     def attach(
         self, path: Path, *, name: str, turn: AbstractContextManager[None] | None = None
@@ -95,6 +131,7 @@ class Adapters:
         if self._active == name:
             self.use(None)
         del self._attached[name]
+        self._lent.pop(name, None)
 
     def use(self, name: str | None) -> None:
         """Make this adapter the active one, or the base with None. Costs nothing if it already is."""

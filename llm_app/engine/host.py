@@ -137,6 +137,7 @@ class Host:
         loaded = self.loaded
         entry = catalog.find_adapter(adapter, self.settings)
         report = loaded.adapters.attach(entry.path, name=entry.name, turn=self.turn.held())
+        loaded.adapters.share(entry.name)
         with self._lock:
             if self._decoder is None or self._decoder.loaded is not loaded:
                 raise ModelBusy("The model was changed meanwhile. Attach the adapter again.")

@@ -40,11 +40,11 @@ def batches_correctly(model: PreTrainedModel, n_context: int) -> bool:
     # A window longer than this probe is not cut here: its layers must at least name it.
     if "sliding_attention" in kinds and windows <= {None}:
         return False
-    limit = _tolerance(model) * want.abs().max().clamp(min=1.0)
+    limit = tolerance(model) * want.abs().max().clamp(min=1.0)
     return all(got.shape == want.shape and bool((got - want).abs().max() <= limit) for got in (decoded, scored))
 
 
-def _tolerance(model: PreTrainedModel) -> float:
+def tolerance(model: PreTrainedModel) -> float:
     """How far the logits may be off, as a share of the largest; a forgotten mask moves them by a quarter and more.
 
     Eight bits on a GPU round a token by what else is in its pass: two tokens behind it move its logits by a tenth.

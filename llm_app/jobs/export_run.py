@@ -102,9 +102,10 @@ def start_export(store: RunStore, train: str, form: str, settings: Settings) -> 
     model, _ = _parts(trained, settings)
     written = read_log(trained).written
     name = (written.name if written else None) or f"tuned-{train}"
+    digest = written.digest if written else ""
     created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     folder = store.create({
-        "kind": KIND, "created": created, "asked": [], "train": train, "form": form,
+        "kind": KIND, "created": created, "asked": [], "train": train, "result": digest, "form": form,
         "name": f"{name}-{FORMS[form].numbers}{FORMS[form].ending}",
         "model": {"name": model.name, "adapter_name": name, "precision": FORMS[form].numbers},
     })

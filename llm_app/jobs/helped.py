@@ -4,18 +4,17 @@ Each side is a benchmark run of its own, which every screen of benchmarks shows;
 """
 
 import datetime
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from eval.compare import Comparison
-from eval.compare.run import Text
-from eval.tasks.harness import Suite, TaskOptions
+from eval.tasks.harness import TaskOptions
 from eval.tuned import forgotten_sentence, trained_for_sentence
 from eval.types import Result
 from llm_app.config import Settings
-from llm_app.data.audit import LENGTHS, BenchmarkRow, overlaps
-from llm_app.data.types import Example
 from llm_app.engine.host import Host
 from llm_app.errors import UserError
 from llm_app.jobs.benchmark import Benchmark, resume, start
@@ -24,10 +23,11 @@ from llm_app.jobs.ending import recorded_end
 from llm_app.jobs.files import Filed
 from llm_app.jobs.folder import RunFolder, Spec
 from llm_app.jobs.held_back import N_SAMPLES, NAMES, write_held_back
+from llm_app.jobs.helped_alarms import alarms_of
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import KIND as TRAIN
 from llm_app.jobs.train import config_of
-from llm_app.jobs.train_log import Begun, read_log
+from llm_app.jobs.train_log import Begun, Written, read_log
 from llm_app.jobs.train_material import material_of
 from llm_app.jobs.train_result import ADAPTER
 from llm_app.training.config import CPU_LENGTH, GPU_LENGTH
@@ -35,6 +35,7 @@ from llm_app.training.config import CPU_LENGTH, GPU_LENGTH
 KIND = "helped"
 FORGETTING = ("forgetting",)  # what is asked besides, unless something else is named
 Side = Literal["base", "adapter"]
+Lend = Callable[[], AbstractContextManager[None]]
 SIDES: tuple[Side, ...] = ("base", "adapter")
 # What the loaded model must have in common with the one that was trained, and what it is called.
 BASE = {"weights": "weights", "tokenizer": "tokenizer", "template": "chat template"}
@@ -71,9 +72,9 @@ class Helpfulness:
 class Helped:
     """Work for the queue: both sides, one after the other. Iterate `run()`; close it to stop."""
 
-    def __init__(self, folder: RunFolder, benchmarks: Mapping[Side, Benchmark]) -> None:
+    def __init__(self, folder: RunFolder, benchmarks: Mapping[Side, Benchmark], lend: Lend) -> None:
         self.folder = folder
-        self._benchmarks = benchmarks
+        self._benchmarks, self._lend = benchmarks, lend
 
     @property
     def n_total(self) -> int:
@@ -94,7 +95,7 @@ class Helped:
 
         Raises: as `Benchmark.run`.
         """
-        with self.folder, recorded_end(self):
+        with self.folder, recorded_end(self), self._lend():
             for side, benchmark in self._benchmarks.items():
                 for progress in Filed(benchmark).run():
                     event = Measured(side, progress.task, self.n_done, self.n_total, progress.result)
@@ -114,39 +115,47 @@ def start_helped(
 ) -> Helped:
     """Ask the loaded base, and it with the adapter of training run `run`, what training held back, and `tasks`.
 
+    Held back is the test part; in a run without one, the validation part, which chose the weights: an alarm says so.
     Raises: UserError in one sentence if the run has no adapter yet or held nothing back, its data changed, or the
     loaded model is not its base; for an unknown task; QuotaReached.
     """
     store = store or RunStore.of(settings)
     trained = store.open(run)
     spec = trained.spec()
-    begun, place, name = _result_of(trained, spec)
+    begun, written = _result_of(trained, spec)
     _check_base(run, begun, host)
     config, material = config_of(spec), material_of(spec)
     if material.split_digests() != begun.split:
         raise UserError(f"What run {run} held back can no longer be told; train again with this version.", param="run")
     usual = CPU_LENGTH if begun.device == "cpu" else GPU_LENGTH
     held_back = write_held_back(
-        trained.path, material.validation, host.loaded.tokenizer, now=material.now, n_samples=n_samples,
-        max_length=min(config.max_length or usual, host.loaded.n_context),
+        trained.path, material.test or material.validation, host.loaded.tokenizer, now=material.now,
+        n_samples=n_samples, max_length=min(config.max_length or usual, host.loaded.n_context),
     )
-    adapter = _attach(host, trained, place, name)
+    adapter, lend = _lent(host, trained, written)
     names = [*map(str, held_back.tasks), *tasks]
     options = TaskOptions(uses_chat_template=held_back.uses_template and host.loaded.template is not None)
-    benchmarks: dict[Side, Benchmark] = {
-        side: start(host, names, options, settings, adapter=asked, store=store)
-        for side, asked in zip(SIDES, (None, adapter), strict=True)
-    }
-    first = benchmarks["base"]
-    folder = store.create({
-        "kind": KIND, "created": _now(), "asked": list(tasks), "train": run, "model": first.folder.spec()["model"] | {
-            "adapter_name": adapter,
-        },
-        "runs": {side: benchmark.folder.id for side, benchmark in benchmarks.items()},
-        "trained_for": [task for task in first.suite.tasks if task in NAMES], "n_left_out": held_back.n_left_out,
-        "leaks": leaked_samples(material.train, first.suite),
-    })
-    return Helped(folder, benchmarks)
+    with lend(), ExitStack() as made:  # three runs or none
+        benchmarks = dict[Side, Benchmark]()
+        for side, asked in zip(SIDES, (None, adapter), strict=True):
+            benchmarks[side] = start(host, names, options, settings, adapter=asked, store=store)
+            made.callback(store.delete, benchmarks[side].folder.id)
+        first = benchmarks["base"]
+        folder = store.create({
+            "kind": KIND, "created": _now(), "asked": list(tasks), "train": run, "result": written.digest,
+            "model": first.folder.spec()["model"] | {"adapter_name": adapter},
+            "runs": {side: benchmark.folder.id for side, benchmark in benchmarks.items()},
+            "trained_for": [task for task in first.suite.tasks if task in NAMES],
+            "n_left_out": held_back.n_left_out, "alarms": alarms_of(trained, material, first.suite),
+        })
+        made.pop_all()
+    return Helped(folder, benchmarks, lend)
+
+
+def delete_helped(folder: RunFolder, store: RunStore) -> None:
+    """Remove one that could not be put in line, with both of its benchmark runs."""
+    for run in (*folder.spec()["runs"].values(), folder.id):
+        store.delete(run)
 
 
 def resume_helped(host: Host, folder: RunFolder, settings: Settings) -> Helped:
@@ -157,10 +166,11 @@ def resume_helped(host: Host, folder: RunFolder, settings: Settings) -> Helped:
     spec = _spec_of(folder)
     store = RunStore(folder.path.parent)
     trained = store.open(spec["train"])
-    begun, place, name = _result_of(trained, trained.spec())
+    begun, written = _result_of(trained, trained.spec())
     _check_base(trained.id, begun, host)
-    _attach(host, trained, place, name)
-    return Helped(folder, {side: resume(host, store.open(spec["runs"][side]), settings) for side in SIDES})
+    _, lend = _lent(host, trained, written)
+    with lend():
+        return Helped(folder, {side: resume(host, store.open(spec["runs"][side]), settings) for side in SIDES}, lend)
 
 
 def read_helped(folder: RunFolder, settings: Settings) -> Helpfulness:
@@ -171,7 +181,8 @@ def read_helped(folder: RunFolder, settings: Settings) -> Helpfulness:
     spec = _spec_of(folder)
     base, adapter = (str(folder.path.parent / spec["runs"][side]) for side in SIDES)
     (comparison,) = compare_runs([base, adapter], settings)
-    comparison = replace(comparison, alarms=(*comparison.alarms, *map(_leak_text, spec["leaks"].items())))
+    alarms = ((english, chinese) for english, chinese in spec["alarms"])
+    comparison = replace(comparison, alarms=(*comparison.alarms, *alarms))
     return Helpfulness(comparison, tuple(spec["trained_for"]), (base, adapter), spec["n_left_out"])
 
 
@@ -182,8 +193,8 @@ def _spec_of(folder: RunFolder) -> Spec:
     return spec
 
 
-def _result_of(trained: RunFolder, spec: Spec) -> tuple[Begun, str, str | None]:
-    """What was trained, where in the run's folder the result lies, and the name under which it is offered."""
+def _result_of(trained: RunFolder, spec: Spec) -> tuple[Begun, Written]:
+    """What was trained, and what came of it."""
     if spec.get("kind") != TRAIN:
         raise UserError(f"Run {trained.id} is not a training run.", param="run")
     log = read_log(trained)
@@ -194,11 +205,11 @@ def _result_of(trained: RunFolder, spec: Spec) -> tuple[Begun, str, str | None]:
             f"Run {trained.id} trained all weights, so that there is no adapter to switch off: benchmark its model and"
             " the base, then compare the two runs.", param="run",
         )
-    if log.begun.n_validation == 0:
+    if log.begun.n_validation + log.begun.n_test == 0:
         raise UserError(
-            f"Run {trained.id} held nothing back to ask about; train with a validation share above 0.", param="run"
+            f"Run {trained.id} held nothing back to ask about; train with a test share above 0.", param="run"
         )
-    return log.begun, log.written.place, log.written.name
+    return log.begun, log.written
 
 
 def _check_base(run: str, begun: Begun, host: Host) -> None:
@@ -211,43 +222,10 @@ def _check_base(run: str, begun: Begun, host: Host) -> None:
         )
 
 
-def _attach(host: Host, trained: RunFolder, place: str, name: str | None) -> str:
-    """Put the run's adapter into the loaded base; gives its name. It answers only whoever names it."""
-    name = name or trained.id
-    host.loaded.adapters.attach(trained.path / place, name=name, turn=host.turn.held())
-    return name
-
-
-def leaked_samples(examples: Sequence[Example], suite: Suite) -> dict[str, int]:
-    """Task -> how many of its samples share 13 words in a row with an example that was trained on, if any do."""
-    rows = [
-        BenchmarkRow(name, sample.id, tuple(_texts(task.harness.eval_docs[sample.id])))
-        for name, task in suite.tasks.items() if name not in NAMES for sample in task.samples
-    ]
-    leaks, _ = overlaps(examples, rows)
-    found: dict[str, set[int]] = {}
-    for leak in leaks:
-        if leak.n >= LENGTHS[-1]:
-            found.setdefault(leak.benchmark, set()).add(leak.sample)
-    return {name: len(samples) for name, samples in found.items()}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a row of a data set."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(item)
-
-
-def _leak_text(leak: tuple[str, int]) -> Text:
-    task, n = leak
-    return (
-        f"At least {n:,} samples of {task} share {LENGTHS[-1]} words in a row with what was trained on: a good score"
-        " there may be memory.",
-        f"{task} 中至少有 {n:,} 条样本与训练数据有连续 {LENGTHS[-1]} 个词相同，这项得分高可能只是记住了。",
-    )
+def _lent(host: Host, trained: RunFolder, written: Written) -> tuple[str, Lend]:
+    """The name of the run's adapter, and what attaches it to the loaded base for as long as it is needed."""
+    name = written.name or trained.id
+    return name, partial(host.loaded.adapters.lent, trained.path / written.place, name=name, turn=host.turn)
 
 
 def _now() -> str:

@@ -27,12 +27,12 @@ from llm_app.jobs.store import RunStore
 from llm_app.jobs.train_child import Outcome, TrainChild
 from llm_app.jobs.train_data import dataset_json, differing_files
 from llm_app.jobs.train_log import Begun, Discarded, Told, Written, line_of, read_log
+from llm_app.jobs.train_public import check_public_data, forget_all, in_time, public_config
 from llm_app.jobs.train_result import ADAPTER, MODEL, check_name, check_output, free_name, put, shelf_of
 from llm_app.training.config import TrainConfig
 from llm_app.training.events import Step, Validation
 
 KIND, CHECKPOINTS = "train", "checkpoint"
-PUBLIC_STEPS = 50
 # Whatever a weight passes through on its way.
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "bitsandbytes", "safetensors", "numpy")
 
@@ -103,7 +103,7 @@ class Training:
         Raises: Cancelled or what it was stopped with; NoRoom; UserError if data, model or program are not as they
         were, the loss is no number, or the process was lost.
         """
-        with self.folder, recorded_end(self):
+        with self.folder, recorded_end(self), in_time(self, self.folder.path / CHECKPOINTS, self._settings):
             self._remember()  # another process may have gone on with it until now
             if self._stopped is not None:
                 raise self._stopped
@@ -134,6 +134,11 @@ class Training:
         self._is_discarded = True
         self._stopped = Cancelled("The run was stopped; its checkpoints and its adapter were thrown away.")
         self._ask_to_end()
+
+    def kill(self) -> None:
+        """End it at once, from another thread; what was saved before stays."""
+        if (doing := self._doing) is not None:
+            doing.kill()
 
     def _ask_to_end(self) -> None:
         doing = self._doing
@@ -183,8 +188,6 @@ class Training:
             raise (NoRoom if outcome.code == NoRoom.code else UserError)(outcome.reason)
         if outcome.status == "stopped":
             raise self._stopped or Cancelled("The training process was told to end. What it has stays.")
-        if self._settings.is_public:  # they would fill what a visitor may keep, and nothing is left to go on with
-            shutil.rmtree(self.folder.path / CHECKPOINTS, ignore_errors=True)
 
 
 def start_training(
@@ -198,9 +201,11 @@ def start_training(
     Raises: UserError for an unknown model, a file that cannot be read, a name or place that is taken, or more than a
     public demo does; QuotaReached.
     """
-    entry = find_model(model, settings)
+    entry, store = find_model(model, settings), store or RunStore.of(settings)
     if settings.is_public:
-        _check_public(config)
+        config = public_config(config)
+        check_public_data(datasets, config.seed)
+        forget_all(store, CHECKPOINTS)
     if not is_offered or settings.is_public:
         name = None
     elif name is None:
@@ -217,7 +222,7 @@ def start_training(
         "datasets": described, "config": asdict(config), "name": name,
         "output": None if output is None else str(output.absolute()), "n_threads": _n_threads(), **_program(),
     }
-    return Training((store or RunStore.of(settings)).create(spec), settings)
+    return Training(store.create(spec), settings)
 
 
 def resume_training(folder: RunFolder, settings: Settings) -> Training:
@@ -228,8 +233,11 @@ def resume_training(folder: RunFolder, settings: Settings) -> Training:
     spec = folder.spec()
     if spec.get("kind") != KIND:
         raise UserError(f"Run {folder.id} is not a training run.", param="run")
-    if read_log(folder).is_discarded:
+    log = read_log(folder)
+    if log.is_discarded:
         raise UserError(f"Run {folder.id} was thrown away. Start a new run.", param="run")
+    if settings.is_public and log.steps:
+        raise UserError("A public demo keeps nothing to go on with. Start a new run.", param="run")
     find_model(spec["model"]["name"], settings)
     program = _program()
     found = [name for name, value in program.items() if spec.get(name) != value] + differing_files(spec)
@@ -263,13 +271,6 @@ def config_of(spec: Spec) -> TrainConfig:
         return TrainConfig(**given)
     except (KeyError, AttributeError, TypeError) as error:
         raise UserError(f"Run {spec.get('id')} has no readable settings; start a new run.", param="run") from error
-
-
-def _check_public(config: TrainConfig) -> None:
-    if config.method != "lora":
-        raise UserError("A public demo trains LoRA adapters only. Choose method lora.", param="method")
-    if config.max_steps is None or config.max_steps > PUBLIC_STEPS:
-        raise UserError(f"A public demo trains at most {PUBLIC_STEPS} steps. Set max_steps.", param="max_steps")
 
 
 def _program() -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ def dataset_json(dataset: DatasetSpec) -> dict[str, Any]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.", param="data") from error
+        raise UserError(f"Cannot read {path.name}: {error.strerror}.", param="data") from error
     return replace(dataset, path=str(path), name=dataset.name or path.name, sha256=digest).to_json()
 
 

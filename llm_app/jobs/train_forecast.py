@@ -26,9 +26,9 @@ FORWARD_SHARE = 1 / 3  # of a training pass: validation has no way back
 SECONDS_SPREAD, MEMORY_SPREAD = (1.3, 0.9), 1.3
 # What changes neither the speed of a token nor the memory of a pass.
 _NO_PART = frozenset((
-    "epochs", "max_steps", "learning_rate", "accumulation", "validation", "seed", "schedule", "warmup", "weight_decay",
-    "max_gradient_norm", "alpha", "use_rslora", "validate_every", "save_every", "keep", "patience", "smallest_gain",
-    "report_to",
+    "epochs", "max_steps", "learning_rate", "accumulation", "validation", "test", "seed", "schedule", "warmup",
+    "weight_decay", "max_gradient_norm", "alpha", "use_rslora", "validate_every", "save_every", "keep", "patience",
+    "smallest_gain", "report_to",
 ))
 
 
@@ -96,7 +96,7 @@ def trial(model: str, datasets: Sequence[DatasetSpec], config: TrainConfig, sett
     Raises: UserError if the run itself would fail at its start.
     """
     short = replace(
-        config, max_steps=TRIAL_STEPS, accumulation=min(config.accumulation, TRIAL_PASSES), validation=0.0,
+        config, max_steps=TRIAL_STEPS, accumulation=min(config.accumulation, TRIAL_PASSES), validation=0.0, test=0.0,
         report_to="none",
     )
     with tempfile.TemporaryDirectory(prefix="proofbench-trial-") as folder:

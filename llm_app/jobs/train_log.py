@@ -26,18 +26,23 @@ class Begun:
     dtype: str
     n_train: int
     n_validation: int
-    split: Mapping[str, str]  # train, validation -> SHA-256 over the examples
+    split: Mapping[str, str]  # train, validation, test -> SHA-256 over the examples
     n_steps: int
+    n_test: int = 0
 
 
 @dataclass(frozen=True)
 class Written:
-    """What came of the run: `place` in its folder, of which step, and the name under which it is offered, if it is."""
+    """What came of the run: `place` in its folder, of which step, and the name under which it is offered, if it is.
+
+    `digest`: SHA-256 of its weights. A run that is resumed may write others in their place.
+    """
 
     place: str
     step: int
     is_best: bool
     name: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Material:
     loaded: Loaded
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
+    test: tuple[Example, ...]
     now: datetime.datetime
 
     def tokens(self, base: Base, config: TrainConfig) -> Tokens:
@@ -81,18 +82,19 @@ class Material:
         return tuple(found)
 
     def split_digests(self) -> dict[str, str]:
-        """SHA-256 of both parts, in their order."""
-        return {"train": digest_of(self.train), "validation": digest_of(self.validation)}
+        """SHA-256 of each part, in its order; none of a test part where there is none."""
+        parts = {"train": self.train, "validation": self.validation} | ({"test": self.test} if self.test else {})
+        return {name: digest_of(part) for name, part in parts.items()}
 
     def figures(
         self, step: int, steps: Sequence[Step], validations: Sequence[Validation], tokens: tuple[int, int]
     ) -> Figures:
-        """For the card of what was learned up to this step; `tokens`: examples trained on and held back."""
+        """For the card of what was learned up to this step; `tokens`: examples trained on and validated with."""
         sources = [(source.spec.name, source.spec.sha256, source.n_examples) for source in self.loaded.sources]
         losses = {validation.step: validation.loss for validation in validations}
         return Figures(
             datasets=tuple(DatasetNote(*source) for source in sources),
-            n_train=tokens[0], n_validation=tokens[1], n_steps=len(steps),
+            n_train=tokens[0], n_validation=tokens[1], n_test=len(self.test), n_steps=len(steps),
             n_tokens=sum(each.n_tokens for each in steps),
             n_trained_tokens=sum(each.n_trained_tokens for each in steps),
             seconds=sum(each.seconds for each in steps),
@@ -105,10 +107,12 @@ def material_of(spec: Spec) -> Material:
 
     Raises: UserError if a file cannot be read, or is not what it was when the run began.
     """
-    seed, share = spec["config"]["seed"], spec["config"]["validation"]
-    loaded = load(datasets_of(spec), seed)
-    train, validation = split(loaded.examples, share, seed)
-    return Material(loaded, tuple(train), tuple(validation), datetime.datetime.fromisoformat(spec["created"]))
+    config = spec["config"]
+    loaded = load(datasets_of(spec), config["seed"])
+    # Runs of the first form have no test part.
+    parts = split(loaded.examples, config["validation"], config.get("test", 0.0), config["seed"])
+    train, validation, test = map(tuple, parts)
+    return Material(loaded, train, validation, test, datetime.datetime.fromisoformat(spec["created"]))
 
 
 def _check_pairs(pairs: Sequence[Encoded | Pair], bad: Sequence[BadRow]) -> None:

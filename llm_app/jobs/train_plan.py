@@ -8,7 +8,7 @@ from typing import Any
 from eval.tasks.rows import rows_of, shipped
 from eval.types import EvaluationError
 from llm_app.config import Settings
-from llm_app.data.audit import Audit, BenchmarkRow, audit
+from llm_app.data.audit import LENGTHS, Audit, BenchmarkRow, alike, audit
 from llm_app.data.mix import DatasetSpec, Loaded, load
 from llm_app.data.split import split
 from llm_app.data.types import BadRow, Example, Note, Origin
@@ -19,7 +19,7 @@ from llm_app.errors import UserError
 from llm_app.jobs.train_forecast import Forecast, earlier, expected, forecast, trial
 from llm_app.options import Text, options_of
 from llm_app.training.config import TrainConfig
-from llm_app.training.encode import Encoded, check_trainable, encode, hides_tools, spans
+from llm_app.training.encode import Encoded, check_trainable, encode, hides_tools, spans, told_of_masked
 from llm_app.training.need import device_of, max_length, need
 from llm_app.training.order import Order
 from llm_app.training.pairs import Pair, encode_pair
@@ -55,7 +55,7 @@ class TrainPlan:
 
     `n_tokens` and `n_trained_tokens` are those of all steps; `n_learned`: numbers that are trained, None if only
     loading would tell; `origins`: of the examples that the audit counts; `n_untrained` of them have no token to
-    learn from.
+    learn from. `n_alike`: examples held back that share 13 words in a row with one that is trained on.
     """
 
     n_train: int
@@ -73,6 +73,8 @@ class TrainPlan:
     n_untrained: int
     bad_rows: tuple[BadRow, ...]
     notes: tuple[Note, ...]
+    n_test: int = 0
+    n_alike: int = 0
 
 
 def plan(
@@ -97,7 +99,8 @@ def plan(
     n_validated = N_VALIDATIONS * sum(len(each.ids) for _, each in data.validation)
     rows = list(_rows(benchmarks, settings))
     measured = trial(entry.name, datasets, config, settings) if has_trial else earlier(entry.name, config, settings)
-    everything = [*data.train, *data.validation]
+    held = [*data.validation, *data.test]
+    everything = [*data.train, *held]
     examples = [example for example, _ in everything]
     return TrainPlan(
         len(train), len(data.validation), length, n_steps, n_tokens,
@@ -109,7 +112,11 @@ def plan(
         audit=audit(examples, rows, n_cut=[encoded.n_cut for _, encoded in everything]),
         origins=tuple(example.origin for example in examples),
         n_untrained=sum(not encoded.n_trained for _, encoded in everything),
-        bad_rows=tuple(data.bad_rows), notes=(*loaded.notes, *_hidden_tools(examples, tokenizer)),
+        bad_rows=tuple(data.bad_rows), notes=(
+            *loaded.notes, *_hidden_tools(examples, tokenizer), *told_of_masked([encoded for _, encoded in everything]),
+        ),
+        n_test=len(data.test),
+        n_alike=len(alike([example for example, _ in held], [example for example, _ in data.train])),
     )  # fmt: skip
 
 
@@ -129,14 +136,17 @@ class _Data:
     ) -> None:
         self.bad_rows = list(loaded.bad_rows)
         self._config, self._tokenizer, self._length, self._now = config, tokenizer, length, now
-        train, validation = split(loaded.examples, config.validation, config.seed)
-        self.train, self.validation = self._encoded(train), self._encoded(validation)
+        self._made: dict[int, Encoded] = {}  # by id(): a weight repeats an example as the same object
+        parts = split(loaded.examples, config.validation, config.test, config.seed)
+        self.train, self.validation, self.test = map(self._encoded, parts)
 
     def _encoded(self, examples: Sequence[Example]) -> list[tuple[Example, Encoded]]:
         kept = []
         for example in examples:
             try:
-                kept.append((example, self._tokens(example)))
+                if id(example) not in self._made:
+                    self._made[id(example)] = self._tokens(example)
+                kept.append((example, self._made[id(example)]))
             except UserError as error:
                 self.bad_rows.append(BadRow(example.origin, error.message))
         return kept
@@ -184,9 +194,11 @@ def _rows(benchmarks: Sequence[str] | None, settings: Settings) -> Iterator[Benc
 def sentences(made: TrainPlan) -> Iterator[Text]:
     """What a person wants to know before the start, in English and Chinese."""
     yield (
-        f"{made.n_train:,} examples to train on, {made.n_validation:,} held back; {made.n_steps:,} steps,"
+        f"{made.n_train:,} examples to train on, {made.n_validation:,} to choose the weights by,"
+        f' {made.n_test:,} held back for "Did it help?" alone; {made.n_steps:,} steps,'
         f" {made.n_tokens:,} tokens, {made.n_trained_tokens:,} of them trained",
-        f"训练样本 {made.n_train:,} 个，保留验证 {made.n_validation:,} 个；共 {made.n_steps:,} 步，"
+        f"训练样本 {made.n_train:,} 个，用于挑选权重的验证样本 {made.n_validation:,} 个，"
+        f"只留给“有没有帮助？”的测试样本 {made.n_test:,} 个；共 {made.n_steps:,} 步，"
         f"{made.n_tokens:,} 个词元，其中参与训练 {made.n_trained_tokens:,} 个",
     )
     if made.n_learned is not None:
@@ -208,6 +220,8 @@ def _counts(made: TrainPlan) -> Iterator[Text]:
         (made.n_untrained, "Examples without a token to learn from", "没有可训练词元的样本"),
         (len(found.empty), "Examples with an empty answer", "回答为空的样本"),
         (len(found.duplicates), "Examples that repeat another one", "重复的样本"),
+        (made.n_alike, f"Examples held back that share {LENGTHS[-1]} words in a row with one that is trained on",
+         f"与某个训练样本有 {LENGTHS[-1]} 个连续词相同的留出样本"),
         (found.n_leaked(), "Examples that share 8 words in a row with a benchmark", "与评测集有 8 个连续词相同的样本"),
         (found.n_leaked(13), "Of these, with 13 words in a row", "其中有 13 个连续词相同的"),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 It is a folder of its own there, whose files are links to those of the run: deleting either leaves the other whole.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,15 @@ _NAME = re.compile(r"\w[\w. -]{0,63}")
 def place_of(method: str) -> str:
     """The folder in the run's folder that a method leaves."""
     return MODEL if method == "full" else ADAPTER
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the weights of a result: the same for the same numbers."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def shelf_of(place: str, settings: Settings) -> Path:

@@ -32,7 +32,7 @@ from llm_app.training.search_space import Params, parse_space
 KIND = "search"
 LINK = "search.json"  # in the run of a trial: which search it belongs to, and its number there
 # What decides how the validation loss is measured, and on what: trials that differ in it cannot be compared.
-MEASURE = ("seed", "validation", "max_length", "responses_only", "objective", "beta")
+MEASURE = ("seed", "validation", "test", "max_length", "responses_only", "objective", "beta")
 
 
 class TrainTrials:
@@ -60,7 +60,7 @@ class TrainTrials:
         for run_id in self._store.ids():
             if run_id < self._search:  # older
                 break
-            if _link_of(self._store.open(run_id)) == (self._search, number):
+            if link_of(self._store.open(run_id)) == (self._search, number):
                 return run_id  # a kill came before the search could say so
         config = self._config_with(params)
         training = start_training(
@@ -216,7 +216,7 @@ def _check(config: TrainConfig, search: SearchConfig, settings: Settings) -> Non
     check_reporter(config.report_to)
 
 
-def _link_of(folder: RunFolder) -> tuple[str, int] | None:
+def link_of(folder: RunFolder) -> tuple[str, int] | None:
     """The search that a run is a trial of, and its number there."""
     try:
         link = json.loads((folder.path / LINK).read_text(encoding="utf-8"))

@@ -15,11 +15,12 @@ from llm_app.jobs.train import CHECKPOINTS, config_of
 from llm_app.jobs.train_child import Outcome
 from llm_app.jobs.train_log import Begun, Phase, Told, Written, read_log
 from llm_app.jobs.train_material import Material, Tokens, material_of
-from llm_app.jobs.train_result import place_of
+from llm_app.jobs.train_result import place_of, weights_digest
 from llm_app.training.adapter_folder import Tuned, write
 from llm_app.training.base import Base, load_base
 from llm_app.training.checkpoint import Damaged, NoValidCheckpoint, at_step, newest_valid, save
 from llm_app.training.config import TrainConfig
+from llm_app.training.encode import Encoded, told_of_masked
 from llm_app.training.events import Event, Note, Saved, Step, Validation
 from llm_app.training.pairs import Pair
 from llm_app.training.processes import Processes, launched_processes
@@ -63,11 +64,11 @@ def train(folder: RunFolder, settings: Settings, on_ready: OnReady) -> Generator
     trainer = _trainer(base, config, tokens, processes)
     begun = Begun(
         asdict(base.identity), base.device.type, str(base.dtype).removeprefix("torch."), len(tokens.train),
-        len(tokens.validation), material.split_digests(), trainer.n_steps,
+        len(tokens.validation), material.split_digests(), trainer.n_steps, len(material.test),
     )
     _check_same(folder, begun)
     yield begun
-    for text in (*base.notes, *tokens.notes):
+    for text in (*base.notes, *tokens.notes, *_data_notes(tokens, trainer)):
         yield Note(0, "data", text)
     run = _Run(folder, trainer, material, begun)
     yield from run.restored()
@@ -94,6 +95,17 @@ def _trainer(base: Base, config: TrainConfig, tokens: Tokens, processes: Process
         pairs = [[each for each in part if isinstance(each, Pair)] for part in (tokens.train, tokens.validation)]
         return PreferenceTrainer(base, config, *pairs)
     return Trainer(base, config, tokens.train, tokens.validation, sample_prompts=tokens.prompts, processes=processes)
+
+
+def _data_notes(tokens: Tokens, trainer: Trainer) -> Iterator[str]:
+    """What the model does not learn from, or is not measured on."""
+    encoded = [each for each in (*tokens.train, *tokens.validation) if isinstance(each, Encoded)]
+    yield from map(str, told_of_masked(encoded))
+    if tokens.validation and not trainer.n_validation:
+        yield (
+            f"None of the {len(tokens.validation):,} held-back examples has a token to learn from: nothing is"
+            " validated, and the result is of the last step."
+        )
 
 
 def _check_same(folder: RunFolder, begun: Begun) -> None:
@@ -189,7 +201,7 @@ class _Run:
         every = trainer.config.save_every or trainer.validates_every
         if isinstance(event, Step):
             validates = event.step % trainer.validates_every == 0 or event.step == trainer.n_steps
-            return event.step % every == 0 and not (validates and self._begun.n_validation)
+            return event.step % every == 0 and not (validates and trainer.n_validation)
         is_new = isinstance(event, Validation) and event.step > 0
         return is_new and (event.step % every == 0 or trainer.best_step == event.step)
 
@@ -231,5 +243,6 @@ class _Run:
             (self._begun.n_train, self._begun.n_validation),
         )
         tuned = Tuned(trainer.adapter_state(), trainer.learner.targets)
-        write(self._folder.path / place, tuned, trainer.base, trainer.config, figures)
-        return Written(place, step, is_best)
+        path = self._folder.path / place
+        write(path, tuned, trainer.base, trainer.config, figures)
+        return Written(place, step, is_best, digest=weights_digest(path))

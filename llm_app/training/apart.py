@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from llm_app.engine.forward import ATTENTION, attend
-from llm_app.engine.probe import batches_correctly
+from llm_app.engine.forward import attend
 
 ATTENTION_APART = "proofbench_apart"
 # Up to here all scores of an example fit in the cache or nearly so, and three products beat torch's blocks on a CPU:
@@ -25,7 +25,7 @@ class Apart:
     lengths: tuple[int, ...]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, window: int | None, scale: float | None) -> Tensor:
-        """Query (1, heads, n, size), key and value (1, key heads, n, size); gives (1, n, heads, size)."""
+        """Query (1, heads, n, size), key and value (1, key heads, n, size or the value's); gives (1, n, heads, ...)."""
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         queries, keys, values = (each[0].split(self.lengths, dim=1) for each in (query, key, value))
         parts = zip(queries, keys, values, strict=True)
@@ -33,7 +33,7 @@ class Apart:
 
 
 def _attended(query: Tensor, key: Tensor, value: Tensor, window: int | None, scale: float) -> Tensor:
-    """One example: (heads, n, size)."""
+    """One example: (heads, n, size), gives (heads, n, size of a value)."""
     n = query.shape[1]
     is_windowed = window is not None and window < n
     if query.device.type == "cpu" and n <= MAX_WHOLE:
@@ -61,16 +61,19 @@ class _WholeAttention(torch.autograd.Function):
     """
 
     @staticmethod
+    # Where autocast is on, which does not last going back.
+    @custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int, scale: float) -> Tensor:
         rows = query.reshape(key.shape[0], -1, query.shape[-1])  # (key heads, heads a key head * n, size)
         ctx.save_for_backward(rows, key, value)
         ctx.window, ctx.scale, ctx.shape = window, scale, query.shape
-        return torch.bmm(_weights(rows, key, window, scale), value).view(query.shape)
+        return torch.bmm(_weights(rows, key, window, scale), value).view(*query.shape[:-1], -1)
 
     @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, key, value = ctx.saved_tensors
-        gradient = gradients[0].reshape(rows.shape)
+        gradient = gradients[0].reshape(*rows.shape[:-1], value.shape[-1])
         weights = _weights(rows, key, ctx.window, ctx.scale)
         to_value = torch.bmm(weights.transpose(1, 2), gradient)
         to_weights = torch.bmm(gradient, value.transpose(1, 2))
@@ -100,14 +103,3 @@ def attend_apart(
 
 AttentionInterface.register(ATTENTION_APART, attend_apart)
 AttentionMaskInterface.register(ATTENTION_APART, sdpa_mask)
-
-
-def keeps_apart(model: PreTrainedModel, n_context: int) -> bool:
-    """Whether examples in one row get what each gets alone; from then on the model attends so.
-
-    Models that carry a state from token to token, or whose attention is not to be replaced, cannot.
-    """
-    if model.config._attn_implementation != ATTENTION or not batches_correctly(model, n_context):
-        return False
-    model.set_attn_implementation(ATTENTION_APART)
-    return True

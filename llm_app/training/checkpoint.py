@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from llm_app.errors import UserError
+from llm_app.training.new_path import sync_folder
 from llm_app.training.trainer import TrainerState
 
 STATE, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
@@ -73,12 +74,12 @@ def save(folder: Path, state: TrainerState, *, step: int, best_step: int | None,
         made.mkdir()
         files = {STATE: _write_tensors(made / STATE, state.tensors), VALUES: _write_json(made / VALUES, state.values)}
         _write_json(made / MANIFEST, {"step": step, "best_step": best_step, "files": files})
-        _sync_folder(made)
+        sync_folder(made)
         _check(made)
         if target.exists():  # damaged, else training would have gone on after it
             target.rename(folder / f"{OLD}{target.name}")
         made.rename(target)
-        _sync_folder(folder)
+        sync_folder(folder)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -226,13 +227,3 @@ def _digest(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Names are on the disk too; where a folder cannot be opened (Windows), the system does it in its own time."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

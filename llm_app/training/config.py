@@ -13,6 +13,7 @@ OBJECTIVES = ("sft", "dpo")
 # Pairs say little about each answer and a lot about the difference: smaller steps than for answers alone.
 LORA_RATE, FULL_RATE, DPO_RATE = 2e-4, 2e-5, 2e-5
 CPU_LENGTH, GPU_LENGTH = 512, 2048
+LARGEST_HELD = 0.9  # share of the examples that validation and test may not reach together
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,21 @@ class TrainConfig:
         help=("The LoRA product is scaled by alpha / rank.", "LoRA 乘积按 alpha / 秩 缩放。"),
     )
     dropout: float = option(
-        0.05, min=0.0, max=0.95, step=0.01, label=("Dropout", "Dropout"),
+        0.05, min=0.0, max=0.95, step=0.01, label=("Dropout", "Dropout 比例"),
         help=("Share of a LoRA layer's inputs set to zero while training.", "训练时 LoRA 层输入被置零的比例。"),
     )
     validation: float = option(
         0.1, min=0.0, max=0.5, step=0.01, label=("Validation share", "验证集比例"),
         help=(
-            "Held back from training, to see whether it learns what it did not see.",
-            "不参与训练，用来检验模型能否学到没见过的内容。",
+            "Held back from training; of all weights on the way, those with the lowest loss on it are kept.",
+            "不参与训练；训练途中在这部分上损失最低的权重会被保留。",
+        ),
+    )
+    test: float = option(
+        0.1, min=0.0, max=0.5, step=0.01, label=("Test share", "测试集比例"),
+        help=(
+            'Held back for "Did it help?" alone: never trained on, nor used to choose anything.',
+            "只留给“有没有帮助？”：既不参与训练，也不用来做任何选择。",
         ),
     )
     seed: int = option(
@@ -99,7 +107,7 @@ class TrainConfig:
         ),
     )
     beta: float = option(
-        0.1, min=0.001, max=10.0, step=0.01, advanced=True, label=("DPO beta", "DPO beta"),
+        0.1, min=0.001, max=10.0, step=0.01, advanced=True, label=("DPO beta", "DPO 的 beta"),
         help=(
             "How strongly DPO holds the model to what it was before; larger stays closer.",
             "DPO 把模型约束在原状附近的强度；越大越接近原模型。",
@@ -212,6 +220,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.validation + self.test >= LARGEST_HELD:
+            raise UserError(
+                f"Validation and test together must hold back less than {LARGEST_HELD:g} of the examples.", param="test"
+            )
         if self.method == "full" and (self.use_dora or self.use_rslora):
             raise UserError(
                 "DoRA and rsLoRA are kinds of LoRA: choose method lora or qlora, or switch them off.", param="method"

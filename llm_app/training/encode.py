@@ -1,14 +1,14 @@
 """Examples as the model reads them: token ids, and which of them it learns to say."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Any
 
-from llm_app.data.types import BadRow, Example
+from llm_app.data.types import BadRow, Example, Note
 from llm_app.engine.template import ChatTemplate
 from llm_app.errors import UserError
 from llm_app.training.rendered import Habits, Span, render
@@ -16,11 +16,16 @@ from llm_app.training.rendered import Habits, Span, render
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example. `trained[i]`: token i is a target; the first token never is. `n_cut` tokens were cut off its end."""
+    """One example. `trained[i]`: token i is a target; the first token never is. `n_cut` tokens were cut off its end.
+
+    `n_masked`: answers before the last that should be trained and cannot be: the chat template asks for an answer in
+    words that stand before no earlier one, such as the beginning of the reasoning.
+    """
 
     ids: list[int]
     trained: list[bool]
     n_cut: int = 0
+    n_masked: int = 0
 
     @property
     def n_trained(self) -> int:
@@ -51,7 +56,18 @@ def encode(
     if not responses_only:
         trained = [token != tokenizer.bos_token_id or token == end for token in ids]
     trained[:1] = [False] * len(trained[:1])  # nothing stands before it that it could follow from
-    return Encoded(ids[:max_length], trained[:max_length], max(0, len(ids) - max_length))
+    n_masked = rendered.n_masked if responses_only else 0
+    return Encoded(ids[:max_length], trained[:max_length], max(0, len(ids) - max_length), n_masked)
+
+
+def told_of_masked(examples: Sequence[Encoded]) -> Iterator[Note]:
+    """What to tell of answers that are not trained though they should be."""
+    if n := sum(example.n_masked for example in examples):
+        yield Note(
+            f"{n:,} answers before the last of their conversation are not trained: this model's chat template begins an"
+            " answer with its reasoning, which earlier answers do not have.",
+            f"有 {n:,} 个非末轮回答不参与训练：该模型的对话模板以思考过程开头，而先前的回答没有思考过程。",
+        )
 
 
 def hides_tools(tokenizer: Any) -> bool:

@@ -20,7 +20,8 @@ from llm_app.engine.adapter_file import BASE_NOTE
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.gguf_arrangement import arrangement
 from llm_app.engine.gguf_file import GgufFile, TensorInfo
-from llm_app.engine.sources import GgufSource
+from llm_app.engine.identity import digest_files
+from llm_app.engine.sources import GgufSource, open_source
 from llm_app.engine.weights import read_json
 from llm_app.errors import ModelNotFound, UserError
 from llm_app.training.merged import MergedWeights
@@ -169,7 +170,8 @@ def _noted_base(entry: ModelEntry, settings: Settings) -> Path:
     if not (entry.path / BASE_NOTE).is_file():
         raise refusal
     base = read_json(entry.path / BASE_NOTE).get("base")
-    name = base.get("name") if isinstance(base, dict) else None
+    base = base if isinstance(base, dict) else {}
+    name = base.get("name")
     if not isinstance(name, str):
         raise refusal
     try:
@@ -178,6 +180,11 @@ def _noted_base(entry: ModelEntry, settings: Settings) -> Path:
         raise UserError(f"{entry.id} was made from {name}; GGUF needs its metadata. {error.message}") from error
     if found.path.suffix != ".gguf":
         raise refusal
+    if base.get("weights") != digest_files(open_source(found).files, settings):
+        raise UserError(
+            f"{entry.id} was made from {name}, but {found.path.name} holds other weights now: put the file back from"
+            " which it was made, or export it as safetensors.", param="model",
+        )
     return found.path
 
 

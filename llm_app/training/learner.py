@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from llm_app.training.apart import keeps_apart
 from llm_app.training.base import Base
 from llm_app.training.config import TrainConfig
-from llm_app.training.lora import Lora, add_lora
+from llm_app.training.lora import Lora, Moment, add_lora
 from llm_app.training.loss import Objective
 from llm_app.training.optim import Weights
-from llm_app.training.rows import Tokens, in_one_row, padded
+from llm_app.training.rows import Tokens, in_one_row, keeps_apart, padded
 
 
 class Learns(Protocol):
@@ -42,6 +42,7 @@ class Learner:
     def __init__(self, base: Base, config: TrainConfig) -> None:
         self._base, self._config, self._model = base, config, base.model
         self.lora: Lora | None = None
+        _switch_dropout_off(self._model)
         if config.method == "full":
             self._model.requires_grad_(True)
             named = list(self._model.named_parameters())
@@ -51,7 +52,8 @@ class Learner:
         # Before a gradient is asked for: these look at the model in evaluation.
         self._model.eval()
         self.is_packing = config.packs and keeps_apart(self._model, base.n_context)
-        self._objective = Objective(self._model)
+        self._moment = self.lora.moment if self.lora is not None else Moment()
+        self._objective = Objective(self._model, self._moment)
         self.weights = Weights(named)
         if config.checkpoints_gradients:
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -72,9 +74,8 @@ class Learner:
         """Sum of the loss over the trained tokens; `seed` decides dropout and noise."""
         device = self._base.device
         rows = in_one_row(examples, device) if self.is_packing else padded(examples, device, self._pad)
-        torch.manual_seed(seed)  # dropout of the model's own, and NEFTune
-        if self.lora is not None:
-            self.lora.moment.seed = seed
+        torch.manual_seed(seed)  # NEFTune
+        self._moment.seed, self._moment.part = seed, 0
         with self._autocast():
             return self._objective.loss(rows, noise=self._config.neftune if self._model.training else 0.0)
 
@@ -83,3 +84,13 @@ class Learner:
         if self.lora is not None or self._base.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self._base.device.type, dtype=self._base.dtype)
+
+
+def _switch_dropout_off(model: PreTrainedModel) -> None:
+    """What a model was made with; examples side by side would miss its share in attention, padded ones would not."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)

@@ -15,16 +15,20 @@ from transformers.pytorch_utils import Conv1D
 from llm_app.engine.adapter_file import is_named
 from llm_app.errors import UserError
 from llm_app.training.config import TrainConfig
-from llm_app.training.product import Dropout, Frozen, product, seed_of
+from llm_app.training.product import Dropout, Frozen, mixed, product
 
 PREFIX = "base_model.model."  # of every name in a PEFT file
 
 
 @dataclass
 class Moment:
-    """Which pass is under way: its seed decides every mask of dropout, so that a resumed run draws the same."""
+    """Which pass is under way: this decides every mask of dropout, so that a resumed run draws the same.
+
+    `part`: of a layer that takes the input of one pass in several parts, which one.
+    """
 
     seed: int = 0
+    part: int = 0
 
 
 class FrozenLinear(nn.Module):
@@ -64,7 +68,7 @@ class LoraLinear(FrozenLinear):
     def forward(self, x: Tensor) -> Tensor:
         """(..., n_in) -> (..., n_out)."""
         has_dropout = self.training and self.dropout > 0
-        drop = Dropout(self.dropout, seed_of(self.moment.seed, self.index)) if has_dropout else None
+        drop = Dropout(self.dropout, mixed(self.moment.seed, self.moment.part, self.index)) if has_dropout else None
         is_dora = self.lora_magnitude_vector is not None
         out = product(x, self.frozen, self.lora_A, self.lora_B, self.scale, drop, with_bias=not is_dora)
         if self.lora_magnitude_vector is None:

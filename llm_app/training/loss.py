@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llm_app.engine.branches import splits
+from llm_app.training.lora import Moment
 from llm_app.training.rows import Rows
 
 HEAD_ROWS = 128  # places whose logits are held at once
 
 
 class Objective:
-    """A model and its loss. Call it under no_grad for the value alone."""
+    """A model and its loss. Call it under no_grad for the value alone. `moment`: that of the model's LoRA layers."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, model: PreTrainedModel, moment: Moment) -> None:
+        self._model, self._moment = model, moment
         self._is_split = splits(model)
         self._head: nn.Module = model.get_output_embeddings()
 
@@ -41,7 +42,7 @@ class Objective:
                 total += cross_entropy(self._head(part), targets)
             return total
         trained = [parameter for parameter in self._head.parameters() if parameter.requires_grad]
-        loss: Tensor = _HeadLoss.apply(states, rows.targets, self._head, *trained)
+        loss: Tensor = _HeadLoss.apply(states, rows.targets, self._head, self._moment, *trained)
         return loss
 
     def _noisy(self, rows: Rows, alpha: float) -> Tensor:
@@ -88,12 +89,13 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], *trained: Tensor
+        ctx: Any, states: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], moment: Moment, *trained: Tensor
     ) -> Tensor:
         total = torch.zeros((), device=states.device)
         to_states = torch.empty_like(states)
         to_trained = [torch.zeros_like(parameter) for parameter in trained]
-        for start in range(0, len(states), HEAD_ROWS):
+        for number, start in enumerate(range(0, len(states), HEAD_ROWS)):
+            moment.part = number
             part = states[start : start + HEAD_ROWS].detach().requires_grad_()
             with torch.enable_grad():
                 loss = cross_entropy(head(part), targets[start : start + HEAD_ROWS])
@@ -102,6 +104,7 @@ class _HeadLoss(torch.autograd.Function):
             for kept, new in zip(to_trained, found[1:], strict=True):
                 kept.add_(new)
             total += loss.detach()
+        moment.part = 0  # of the other layers, which may be computed again going back
         ctx.save_for_backward(to_states, *to_trained)
         return total
 
@@ -109,4 +112,4 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         to_states, *to_trained = ctx.saved_tensors
         # A scalar tensor of float32: it does not widen what it scales, nor is it rounded to it.
-        return to_states * gradients[0], None, None, *(each * gradients[0] for each in to_trained)
+        return to_states * gradients[0], None, None, None, *(each * gradients[0] for each in to_trained)

@@ -34,6 +34,7 @@ class Figures:
     loss_before: float | None = None  # on the validation examples, before the first step
     loss_after: float | None = None  # of the weights that are in this folder
     more: tuple[tuple[str, str], ...] = ()  # further lines of the table, as they are shown
+    n_test: int = 0
 
 
 def model_card(base: str, config: TrainConfig, figures: Figures, *, method: str) -> str:
@@ -73,6 +74,8 @@ def _how_to_load(base: str, method: str) -> str:
 def _data(figures: Figures) -> str:
     rows = [f"| `{plain(data.name)}` | {data.n_examples:,} | `{data.digest}` |" for data in figures.datasets]
     split = f"{figures.n_train:,} examples were trained on, {figures.n_validation:,} were held back for validation."
+    if figures.n_test:
+        split += f" {figures.n_test:,} were held back for a test alone: they chose nothing of these weights."
     return "\n".join(["| data set | examples | SHA-256 of the file |", "|---|---|---|", *rows, "", split])
 
 

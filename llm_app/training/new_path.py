@@ -33,7 +33,7 @@ def new_path(path: Path, *, n_bytes: int = 0, replaces: bool = False) -> Iterato
             _remove(old)
         else:
             partial.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _told(error, path) from error
     finally:
@@ -63,15 +63,17 @@ def _sync(path: Path) -> None:
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
     if path.is_dir():
-        _sync_folder(path)
+        sync_folder(path)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def sync_folder(folder: Path) -> None:
+    """Names are on the disk too; where a folder cannot be opened (Windows), the system does it in its own time."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 from llm_app.training.config import TrainConfig
 
@@ -32,6 +33,13 @@ class Order:
     def examples(self, step: int) -> list[int]:
         """Which examples step `step`, from 0, learns from."""
         epoch, place = divmod(step, self.n_an_epoch)
-        shuffled = list(range(self.n_examples))
-        random.Random(f"{self.seed} {epoch}").shuffle(shuffled)  # noqa: S311 - an order, not a secret
-        return shuffled[place * self.n_a_step : (place + 1) * self.n_a_step]
+        shuffled = _shuffled(self.n_examples, self.seed, epoch)
+        return list(shuffled[place * self.n_a_step : (place + 1) * self.n_a_step])
+
+
+@lru_cache(maxsize=1)
+def _shuffled(n: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """The numbers below n as this epoch takes them; kept, since every step of the epoch asks."""
+    shuffled = list(range(n))
+    random.Random(f"{seed} {epoch}").shuffle(shuffled)  # noqa: S311 - an order, not a secret
+    return tuple(shuffled)

@@ -1,8 +1,10 @@
 """The processes that train one model together, as `accelerate launch` started them; most often one alone."""
 
 import os
+import sys
 from dataclasses import dataclass
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -46,3 +48,15 @@ def launched_processes(device: str = "auto") -> Processes:
 
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     return Processes(state.process_index, state.num_processes, state.device)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory that this process held so far, on the GPU if it trains there."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

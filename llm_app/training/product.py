@@ -74,8 +74,8 @@ def kept(x: Tensor, bits: Tensor) -> Tensor:
     return x.view(bits.dtype).bitwise_and(bits).view(x.dtype)
 
 
-def seed_of(*parts: int) -> int:
-    """One number out of several, well mixed."""
+def mixed(*parts: int) -> int:
+    """One seed out of several numbers."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
 
 

@@ -27,11 +27,15 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Rendered:
-    """`answers`: the characters that the model is to write. `is_open`: nothing in the text ends the last one."""
+    """`answers`: the characters that the model is to write. `is_open`: nothing in the text ends the last one.
+
+    `n_masked`: answers to be trained that are not, since the chat would ask for them in other words.
+    """
 
     text: str
     answers: tuple[Span, ...]
     is_open: bool
+    n_masked: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,9 @@ class _Conversation:
         final = [self._last(last)] if last in wanted else []
         answers = [span for i in wanted if i != last and (span := self._inner(i)) is not None]
         return Rendered(
-            self.text, self._marked([*answers, *final]), is_open=bool(final) and not self.habits.last_end
-        )
+            self.text, self._marked([*answers, *final]), is_open=bool(final) and not self.habits.last_end,
+            n_masked=len(wanted) - len(answers) - len(final),
+        )  # fmt: skip
 
     def _last(self, number: int) -> Span:
         """The last answer; the text ends with it."""

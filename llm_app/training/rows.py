@@ -10,8 +10,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from llm_app.training.apart import Apart
+from llm_app.engine.failures import is_out_of_memory
+from llm_app.engine.forward import ATTENTION
+from llm_app.engine.probe import batches_correctly, tolerance
+from llm_app.training.apart import ATTENTION_APART, Apart
 
 
 class Tokens(Protocol):
@@ -95,3 +99,51 @@ def _read(examples: Sequence[Tokens], starts: Sequence[int]) -> tuple[list[int],
                 read.append(start + place - 1)
                 targets.append(example.ids[place])
     return read, targets
+
+
+@dataclass(frozen=True)
+class _Probe:
+    ids: list[int]
+
+    @property
+    def trained(self) -> list[bool]:
+        return [True] * len(self.ids)
+
+
+def keeps_apart(model: PreTrainedModel, n_context: int) -> bool:
+    """Whether examples in one row get what each gets alone, and give gradients; from then on the model attends so.
+
+    Models that carry a state from token to token, or whose attention is not to be replaced, cannot.
+    Raises: what torch raises where memory runs out, which says nothing about the model.
+    """
+    if model.config._attn_implementation != ATTENTION or not batches_correctly(model, n_context):
+        return False
+    model.set_attn_implementation(ATTENTION_APART)
+    try:
+        is_right = _computes_apart(model, n_context)
+    except (TypeError, ValueError, IndexError, RuntimeError, AttributeError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise
+        is_right = False
+    if not is_right:
+        model.set_attn_implementation(ATTENTION)
+    return is_right
+
+
+def _computes_apart(model: PreTrainedModel, n_context: int) -> bool:
+    """One pass over two examples, forward and back, against each alone."""
+    config = model.config.get_text_config()
+    # Longer than a short sliding window.
+    n = max(6, min((getattr(config, "sliding_window", None) or 0) + 3, 64, n_context))
+    probes = [_Probe([(jump * i + 3) % config.vocab_size for i in range(size)]) for jump, size in ((7, n), (5, n - 2))]
+    with torch.no_grad():
+        alone = [model(torch.tensor([probe.ids], device=model.device), use_cache=False).logits[0] for probe in probes]
+    rows = in_one_row(probes, model.device)
+    with torch.enable_grad():
+        got = model(rows.ids, **rows.arguments).logits[0].float()
+        # Down to the first that learns the gradient passes through all that does.
+        first = next(parameter for parameter in model.parameters() if parameter.requires_grad)
+        (gradient,) = torch.autograd.grad(got.square().mean(), first)
+    want = torch.cat(alone).float()
+    limit = tolerance(model) * want.abs().max().clamp(min=1.0)
+    return bool((got - want).abs().max() <= limit) and bool(gradient.isfinite().all())

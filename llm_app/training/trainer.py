@@ -1,14 +1,12 @@
 """The training loop: an iterator of events. Between any two of them the run can be saved, and goes on bit-equal."""
 
 import math
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -21,8 +19,8 @@ from llm_app.training.events import Event, Note, Step, Validation
 from llm_app.training.learner import Learner, Learns
 from llm_app.training.optim import AdamW, clip, rate_at
 from llm_app.training.order import Order
-from llm_app.training.processes import Processes
-from llm_app.training.product import seed_of
+from llm_app.training.processes import Processes, peak_memory_bytes
+from llm_app.training.product import mixed
 from llm_app.training.rows import Tokens, n_trained
 from llm_app.training.samples import SamplePrompt, replies
 
@@ -31,7 +29,7 @@ N_RISES = 3  # validations in a row that each got worse, before we say so
 
 
 class TrainingDiverged(UserError):
-    """The loss or its gradient is no number any more; the weights are those before the step."""
+    """A loss or its gradient is no number any more; in training, the weights are those before the step."""
 
     code = "training_diverged"
 
@@ -101,6 +99,11 @@ class Trainer:
         return self._progress.best_step if self._progress.best_step >= 0 else None
 
     @property
+    def n_validation(self) -> int:
+        """Held-back examples that a loss can be taken on; without any there are no validations."""
+        return len(self._validation)
+
+    @property
     def validates_every(self) -> int:
         """Steps between two validations."""
         return self.config.validate_every or math.ceil(self.n_steps / N_VALIDATIONS)
@@ -163,7 +166,7 @@ class Trainer:
             for start in range(0, len(own), self._progress.n_a_pass):
                 passed = own[start : start + self._progress.n_a_pass]
                 # The first example numbers the pass, however passes are cut and shared out.
-                seed = seed_of(self.config.seed, self.step, passed[0])
+                seed = mixed(self.config.seed, self.step, passed[0])
                 loss = self.learner.loss([chosen[i] for i in passed], seed) / n_targets
                 loss.backward()
                 told[0] += loss.item()
@@ -202,6 +205,8 @@ class Trainer:
         if not is_due or self._progress.validated == step or not self._validation:
             return
         loss = self._validation_loss()
+        if not math.isfinite(loss):
+            raise self._lost(step)
         samples = replies(self.base, self._prompts) if self._processes.is_first else ()
         before = self._progress
         is_gain = loss < before.best_loss - self.config.smallest_gain
@@ -222,6 +227,18 @@ class Trainer:
         elif self._progress.n_rises == N_RISES:
             text = f"The validation loss rose {N_RISES} times in a row: this may be overfitting."
             yield Note(step, "loss_rises", text)
+
+    def _lost(self, step: int) -> TrainingDiverged:
+        """Why the run ends here, and what may help."""
+        what = "The loss on the held-back examples is NaN or infinite"
+        if step == 0:
+            why = "before the first step, so no learning rate mends it: look at these examples, or choose fp32."
+            return TrainingDiverged(f"{what} {why}", param="precision")
+        rate = rate_at(step - 1, self.n_steps, self.config)
+        return TrainingDiverged(
+            f"{what} after step {step}, with learning rate {rate:.2g}. Lower the learning rate, or go on from the last "
+            "checkpoint.", param="learning_rate",
+        )  # fmt: skip
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
@@ -273,15 +290,3 @@ class Trainer:
 def _progress(values: Mapping[str, Any]) -> Progress:
     fields: dict[str, Any] = {key: math.inf if value is None else value for key, value in values.items()}
     return Progress(**fields)
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory that this process held so far, on the GPU if it trains there."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -15,6 +15,7 @@ from gradio.i18n import I18nData
 from llm_app.config import ModelConfig, SamplingConfig
 from llm_app.options import Text, options_of
 from llm_app.training.config import TrainConfig
+from llm_app.training.search_config import SearchConfig
 from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.words import (
     benchmark,
@@ -102,7 +103,7 @@ def option_help(config: type[Any], field: str) -> I18nData:
 
 def _translations() -> list[dict[str, str]]:
     texts = dict(STRINGS)
-    for config in (SamplingConfig, ModelConfig, BenchmarkConfig, TrainConfig):
+    for config in (SamplingConfig, ModelConfig, BenchmarkConfig, TrainConfig, SearchConfig):
         for field, info in options_of(config):
             texts[f"{config.__name__}_{field.name}"] = info.label
             texts[f"{config.__name__}_{field.name}_help"] = info.help

@@ -42,8 +42,9 @@ def test_example_data_is_planned_trained_found_again_after_a_reload_and_answers_
     expect(page.locator("#tune-command textarea")).to_have_value(command)
     page.dblclick("#tune-start")
     expect(page.locator("#tune-card .run.live")).to_be_visible(timeout=60_000)
-    page.reload()
-    card = tune(page).locator("#tune-card")
+    page.close()
+    page = tune(open_page())
+    card = page.locator("#tune-card")
     expect(card.locator(".run.good")).to_be_visible(timeout=120_000)
     expect(card.locator("svg .line").first).to_be_attached()
     assert len(site.services.runs().ids()) == 1, "a double click starts one run"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_app.data.audit import BenchmarkRow, audit, is_empty, overlaps, words
+from llm_app.data.audit import BenchmarkRow, alike, audit, is_empty, overlaps, sharing, words
 from llm_app.data.types import Example, Origin, Turn
 
 SENTENCE = "the quick brown fox jumps over the lazy dog and runs far away into the woods"
@@ -113,3 +113,17 @@ def test_an_example_that_shares_with_several_benchmarks_is_counted_once() -> Non
     found = audit([example("?", SENTENCE), example("?", SENTENCE[:43])], rows)
     assert len(found.leaks) == 4
     assert (found.n_leaked(), found.n_leaked(13)) == (2, 1)
+
+
+def test_an_example_that_holds_two_rows_of_a_benchmark_is_counted_for_both() -> None:
+    rows = [(f"row {name} " * 7,) for name in ("one", "two", "three")]
+    assert sharing(rows, [(" ".join(rows[0]) + " and then " + " ".join(rows[1]),)]) == [0, 1]
+    assert sharing(rows, [("row one " * 6,)]) == [], "12 words"
+
+
+def test_a_system_message_that_all_have_in_common_makes_no_example_alike() -> None:
+    system = Turn("system", "you are a careful assistant that answers every question in one short line of plain text")
+    told = [Turn("assistant", SENTENCE, is_trained=True), Turn("assistant", "no", is_trained=True)]
+    held = [Example(Origin("test", 1), (system, Turn("user", f"what {n}"), answer)) for n, answer in enumerate(told)]
+    trained = [Example(Origin("test", 2), (system, Turn("user", "other"), told[0]))]
+    assert alike(held, trained) == [0]

@@ -1,7 +1,8 @@
-"""Data sets mixed by weight, and split into training and validation."""
+"""Data sets mixed by weight, and split into training, validation and test."""
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from llm_app.data.split import digest_of, split
 from llm_app.data.table import Reading
 from llm_app.data.types import Example, Origin, Turn
 from llm_app.errors import UserError
+from llm_app.training.config import TrainConfig
 
 
 def examples(questions: list[str]) -> list[Example]:
@@ -77,35 +79,62 @@ def test_the_mapping_of_the_person_goes_before_the_detected_one(file):
     assert load([DatasetSpec(file, mapping)], seed=0).examples[0].completion == "q0"
 
 
-def test_the_share_says_how_many_are_held_back():
-    train, validation = split(examples([f"q{number}" for number in range(100)]), 0.1, seed=0)
-    assert (len(train), len(validation)) == (90, 10)
+def test_the_shares_say_how_many_are_held_back():
+    parts = split(examples([f"q{number}" for number in range(100)]), 0.1, 0.2, seed=0)
+    assert [len(part) for part in parts] == [70, 10, 20]
 
 
-def test_questions_that_differ_in_case_width_and_spaces_only_stand_on_one_side():
+def test_questions_that_differ_in_case_width_and_spaces_only_stand_in_one_part():
     questions = [f"question {number}" for number in range(40)] * 2
     twins = [f"  ＱUESTION\t{number}" for number in range(40)]
-    train, validation = split(examples([*questions, *twins]), 0.2, seed=1)
-    assert len(validation) == 24
-    sides = [{(example.origin.line - 1) % 40 for example in side} for side in (train, validation)]
-    assert not sides[0] & sides[1]
+    parts = split(examples([*questions, *twins]), 0.2, 0.1, seed=1)
+    assert [len(part) for part in parts] == [84, 24, 12]
+    asked = [{(example.origin.line - 1) % 40 for example in part} for part in parts]
+    assert sum(map(len, asked)) == 40
+
+
+def test_conversations_that_begin_alike_stand_in_one_part():
+    later = [Turn("user", "go on"), Turn("assistant", "more", is_trained=True)]
+    short = examples([f"question {number}" for number in range(30)])
+    long = [replace(example, turns=(*example.turns, *later)) for example in short]
+    asked = [{example.turns[0].content for example in part} for part in split([*short, *long], 0.2, 0.2, seed=0)]
+    assert all(asked) and sum(map(len, asked)) == 30
 
 
 def test_the_split_depends_on_content_and_seed_alone():
     given_order = examples([f"q{number}" for number in range(50)])
-    held = {example.turns[0].content for example in split(given_order, 0.2, seed=0)[1]}
-    assert {example.turns[0].content for example in split(given_order[::-1], 0.2, seed=0)[1]} == held
-    assert {example.turns[0].content for example in split(given_order, 0.2, seed=1)[1]} != held
+
+    def held(*arguments):
+        return [{example.turns[0].content for example in part} for part in split(*arguments)[1:]]
+
+    first = held(given_order, 0.2, 0.1, 0)
+    assert held(given_order[::-1], 0.2, 0.1, 0) == first
+    assert all(one != other for one, other in zip(held(given_order, 0.2, 0.1, 1), first, strict=True))
+
+
+def test_the_test_part_is_the_same_whatever_is_validated_with():
+    given_examples = examples([f"q{number}" for number in range(50)])
+    tested = [split(given_examples, share, 0.2, seed=0)[2] for share in (0.0, 0.1, 0.5)]
+    assert len(tested[0]) == 10 and tested[0] == tested[1] == tested[2]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 30), max_size=60), st.floats(0, 0.5), st.integers(0, 5))
-def test_a_split_loses_nothing_and_always_leaves_something_to_train_on(numbers, share, seed):
-    given_examples = examples([str(number) for number in numbers])
-    train, validation = split(given_examples, share, seed)
-    assert sorted(example.origin.line for example in train + validation) == list(range(1, len(numbers) + 1))
-    assert bool(train) == bool(numbers)
-    if len(set(numbers)) == len(numbers) > 1:
-        wanted = round(share * len(numbers))
-        assert abs(len(validation) - wanted) <= 1
-        assert (len(validation) > 0) == (share > 0)
+@given(
+    st.lists(st.integers(0, 30), max_size=60), st.floats(0, 0.5), st.floats(0, 0.39), st.integers(0, 5)
+)
+def test_a_split_loses_nothing_and_always_leaves_something_to_train_on(numbers, validation, test, seed):
+    parts = split(examples([str(number) for number in numbers]), validation, test, seed)
+    assert sorted(example.origin.line for part in parts for example in part) == list(range(1, len(numbers) + 1))
+    assert bool(parts[0]) == bool(numbers)
+    asked = [{example.turns[0].content for example in part} for part in parts]
+    assert sum(map(len, asked)) == len(set(numbers))
+    if len(set(numbers)) == len(numbers) > 2:
+        for part, share in zip(parts[1:], (validation, test), strict=True):
+            assert abs(len(part) - share * len(numbers)) <= 1
+            assert bool(part) == (share > 0)
+
+
+def test_shares_that_leave_little_to_train_on_are_refused():
+    assert TrainConfig(validation=0.5, test=0.39).test == 0.39
+    with pytest.raises(UserError, match="hold back less than 0.9"):
+        TrainConfig(validation=0.5, test=0.4)

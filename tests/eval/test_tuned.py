@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.compare import Comparison, compare
+from eval.compare import Comparison, Metric, compare
 from eval.tuned import forgotten_sentence, trained_for_sentence
 from tests.eval.made_runs import run_of, task_run
 
@@ -33,13 +33,33 @@ def compared(**tasks: tuple[Column, Column]) -> Comparison:
 def test_a_gain_on_what_it_was_trained_for_is_told_with_its_numbers() -> None:
     comparison = compared(held_back=GAINED, answers=SAME)
     assert trained_for_sentence(comparison, HELD_BACK) == (
-        "On what it was trained for, tuned is better than base: on 30 examples that training did not see, acc 80.0 %"
-        " against 0.0 % (+80.0, 95 % interval +57.7 to +92.3, p < 0.001), corrected over 2 tests."
+        "On what it was trained for, tuned is better than base in acc: on examples that training did not see, acc"
+        " 80.0 % against 0.0 % (n = 30, +80.0, 95 % interval +57.7 to +92.3, p < 0.001), corrected over 2 tests."
     )
     assert trained_for_sentence(comparison, HELD_BACK, "zh") == (
-        "训练的目标：tuned 优于 base。在 30 条训练时没有见过的样本上，acc 为 80.0%，原为 0.0%"
-        "（相差 +80.0，95% 置信区间 +57.7 至 +92.3，p < 0.001）（已按 2 次检验校正）。"
+        "训练的目标：就 acc 而言，tuned 优于 base。在训练时没有见过的样本上，acc 为 80.0%，原为 0.0%"
+        "（n = 30，相差 +80.0，95% 置信区间 +57.7 至 +92.3，p < 0.001）（已按 2 次检验校正）。"
     )
+
+
+def test_each_metric_has_its_own_outcome_and_number_and_that_of_the_answers_comes_first() -> None:
+    likely = [2.0 + number / 10 for number in range(40)]
+    runs = [
+        run_of(
+            task_run(scores, name="held_back_perplexity", metric=Metric("loss", "mean", False)),
+            task_run(right, name="held_back"), label=label,
+        )
+        for label, scores, right in (("base", likely, SAME[0]), ("tuned", [each - 1 for each in likely], SAME[1]))
+    ]
+    comparison = compare(runs[0], runs[1:])[0]
+    trained_for = ("held_back", "held_back_perplexity")
+    text, chinese = (trained_for_sentence(comparison, trained_for, language) for language in ("en", "zh"))
+    assert text.startswith(
+        "On what it was trained for, no detectable change from base to tuned in acc; better in loss: on examples that"
+        " training did not see, acc 53.0 % against 54.0 % (n = 100, "
+    )
+    assert " and loss " in text and "(n = 40, " in text
+    assert "就 acc 而言，tuned 与 base 相比没有测出变化；就 loss 而言，tuned 优于 base" in chinese
 
 
 def test_no_loss_is_told_as_not_found_with_what_would_have_been_missed() -> None:

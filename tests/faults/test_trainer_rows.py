@@ -32,6 +32,20 @@ def test_T6_a_loss_that_is_no_number_stops_the_run_at_that_step_with_the_weights
     assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.adapter_state().items())
 
 
+def test_T6_a_validation_loss_that_is_no_number_stops_the_run_and_leaves_no_trace_of_it(tiny_llama, tmp_path):
+    trainer = tiny_trainer(tiny_llama, tiny_config(validate_every=2), tmp_path, n_validation=2)
+    run = trainer.run()
+    for event in run:
+        if isinstance(event, Step) and event.step == 2:
+            break
+    trainer.base.model.get_input_embeddings().weight.data.fill_(math.inf)
+    before = trainer.state().values["progress"]
+    with pytest.raises(TrainingDiverged, match=r"held-back .* after step 2, with learning rate 0.00\d+") as caught:
+        next(run)
+    assert caught.value.param == "learning_rate"
+    assert trainer.state().values["progress"] == before
+
+
 def test_T8_memory_that_runs_out_halves_the_pass_and_the_steps_stay_the_same(tiny_llama, tmp_path):
     command = [sys.executable, "-m", "tests.training.little_memory", str(tiny_llama), str(tmp_path), "60"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

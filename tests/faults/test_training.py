@@ -1,6 +1,7 @@
 """What goes wrong in training: rows T4, T6 to T11, T13, T15, T16. Kills stand in test_training_kills.py."""
 
 import errno
+import json
 import math
 import os
 import shutil
@@ -19,7 +20,7 @@ from llm_app.jobs.queue import Queue
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import NoRoom
 from llm_app.jobs.train_log import Written, read_log
-from llm_app.training.events import Step
+from llm_app.training.events import Note, Saved, Step
 from tests import tiny
 from tests.live import wait_for
 from tests.tuning import SMALL, examples, in_place, resumed, sha256, training
@@ -68,6 +69,36 @@ def test_T6_a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_weigh
     assert log.written is not None and log.written.step == log.steps[-1].step > 0
     kept = load_file(run.folder.path / "adapter" / "adapter_model.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.values())
+
+
+def test_T6_a_validation_loss_that_is_no_number_leaves_the_last_good_weights_too(
+    tiny_llama: Path, data: Path, settings: Settings
+) -> None:
+    config = replace(
+        SMALL, learning_rate=1.0, alpha=4096.0, schedule="constant", warmup=0.0, max_gradient_norm=0.0,
+        weight_decay=10.0, dropout=0.0, validation=0.2, validate_every=1, max_steps=150,
+    )  # fmt: skip
+    run = in_place(training(tiny_llama, data, settings, config), settings)
+    with pytest.raises(UserError, match=r"held-back .* after step \d+, with learning rate 1\. .* is kept"):
+        list(run.run())
+    log = read_log(run.folder)
+    assert log.written is not None and log.written.step == log.validations[-1].step > 0
+    kept = load_file(run.folder.path / "adapter" / "adapter_model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+
+
+def test_checkpoints_are_written_where_no_held_back_example_has_anything_to_learn_from(
+    tiny_llama: Path, tmp_path: Path, settings: Settings
+) -> None:
+    # Questions asked once are what fits in so small a share; their answers lie beyond the cut-off.
+    rows = [{"prompt": "say", "completion": f"answer {i}"} for i in range(11)]
+    rows += [{"prompt": f"{name} " + "quick brown fox " * 60, "completion": "no"} for name in ("one", "two")]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    run = in_place(training(tiny_llama, data, settings, replace(SMALL, validation=0.08)), settings)
+    events = list(run.run())
+    assert [event.step for event in events if isinstance(event, Saved)] == [2, 4, 6, 8]
+    assert any(isinstance(event, Note) and "None of the 1 held-back" in event.text for event in events)
 
 
 def poison(model: Path, character: str) -> None:
@@ -189,7 +220,8 @@ def test_T13_a_public_demo_trains_few_steps_and_offers_the_result_to_nobody_else
     with pytest.raises(UserError, match="LoRA"):
         training(Path("small"), data, settings, replace(SMALL, method="full", dropout=0.0))
     store = RunStore.of(settings, "somebody")
-    run = in_place(training(Path("small"), data, settings, replace(SMALL, max_steps=2), store=store), settings)
+    few = replace(SMALL, max_steps=2, validate_every=None, keep=1)
+    run = in_place(training(Path("small"), data, settings, few, store=store), settings)
     written = [event for event in run.run() if isinstance(event, Written)]
     assert [event.name for event in written] == [None] and (run.folder.path / "adapter").is_dir()
     assert not (run.folder.path / "checkpoint").exists()  # it would count against what a visitor may keep

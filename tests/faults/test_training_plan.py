@@ -17,7 +17,7 @@ from llm_app.jobs.train_plan import plan
 from llm_app.training.config import TrainConfig
 from llm_app.training.encode import Encoded, check_trainable
 
-CONFIG = TrainConfig(precision="fp32", max_length=32, validation=0.0)
+CONFIG = TrainConfig(precision="fp32", max_length=32, validation=0.0, test=0.0)
 GOOD = {"prompt": "what is it", "completion": " a fox"}
 
 

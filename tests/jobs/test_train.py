@@ -28,8 +28,8 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("told", [
     Step(3, 8, 1.5, float("inf"), 1e-4, 2.0, 100, 40, 0.5, 1 << 20),
     Validation(4, 2.5, 30, (("question", "wanted", "got"),)), Saved(4, is_best=True), Note(4, "loss_rises", "Rising."),
-    Phase("model"), Begun({"weights": "ab"}, "cpu", "float32", 10, 2, {"train": "cd"}, 8),
-    Written("adapter", 4, True, "mine"), Discarded(),
+    Phase("model"), Begun({"weights": "ab"}, "cpu", "float32", 10, 2, {"train": "cd"}, 8, 3),
+    Written("adapter", 4, True, "mine", "ab"), Discarded(),
 ])
 def test_what_a_run_tells_is_read_back_from_its_line(told: Told) -> None:
     assert told_of(line_of(told)) == told

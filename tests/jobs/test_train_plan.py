@@ -25,7 +25,9 @@ from llm_app.training.encode import encode
 from llm_app.training.events import Step
 from llm_app.training.need import max_length, need, shape_of
 
-CONFIG = TrainConfig(precision="fp32", rank=4, batch_size=2, accumulation=2, max_length=64, validation=0.0, epochs=2.0)
+CONFIG = TrainConfig(
+    precision="fp32", rank=4, batch_size=2, accumulation=2, max_length=64, validation=0.0, test=0.0, epochs=2.0
+)
 ROWS = [{"prompt": f"what is {number} and one", "completion": f" it is {number + 1}"} for number in range(9)]
 
 
@@ -61,6 +63,18 @@ def test_the_run_takes_the_steps_and_tokens_of_its_plan(tiny_llama: Path, tmp_pa
     assert made.n_trained_tokens == sum(step.n_trained_tokens for step in steps)
     assert made.max_length == base.max_length(CONFIG)
     assert made.n_learned == sum(parameter.numel() for _, parameter in trainer.learner.lora.parameters())
+
+
+def test_the_plan_tells_each_part_and_which_examples_held_back_are_like_trained_ones(
+    tiny_llama: Path, tmp_path: Path, settings: Settings
+) -> None:
+    passage = " the quick brown fox jumps over one lazy dog and then it runs away"
+    rows = [{"prompt": f"what is {number}", "completion": passage} for number in range(10)]
+    made = planned(tiny_llama, tmp_path, settings, rows, validation=0.2, test=0.1)
+    assert (made.n_train, made.n_validation, made.n_test, made.n_alike) == (7, 2, 1, 3)
+    english = [text for text, _ in sentences(made)]
+    assert english[0].startswith('7 examples to train on, 2 to choose the weights by, 1 held back for "Did it help?"')
+    assert "Examples held back that share 13 words in a row with one that is trained on: 3" in english
 
 
 def test_the_plan_counts_what_is_wrong_with_the_data(tiny_llama: Path, tmp_path: Path, settings: Settings) -> None:

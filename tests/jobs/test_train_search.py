@@ -118,7 +118,8 @@ def test_the_command_for_the_best_trial_has_its_settings(tiny_llama: Path, data:
 
 
 @pytest.mark.parametrize(("space", "words"), [
-    ("seed=1,2", "seed decides how"), ("validation=0.1,0.2", "validation decides"), ("max_length=64,128", "max_length"),
+    ("seed=1,2", "seed decides how"), ("validation=0.1,0.2", "validation decides"),
+    ("test=0.1,0.2", "test decides"), ("max_length=64,128", "max_length"),
     ("responses_only", "responses_only decides"), ("objective", "objective decides"),
     ("rank=4..8", "A grid needs single values"), ("rnk=4", "rank"),
 ])

@@ -12,7 +12,7 @@ import pytest
 
 from llm_app.data.types import Example, Origin, Turn
 from llm_app.errors import UserError
-from llm_app.training.encode import Encoded, encode, hides_tools, spans
+from llm_app.training.encode import Encoded, encode, hides_tools, spans, told_of_masked
 from tests import tiny
 from tests.training.templates import STYLES, Style
 
@@ -113,6 +113,15 @@ def test_where_the_generation_prompt_begins_the_reasoning_the_last_answer_goes_o
     found = encoded(talk("1 + 1?", "Two.", "2 + 2?", answer), tokenizer)
     assert trained_texts(found, tokenizer) == [trained]
     assert tokenizer.decode(found.ids).endswith("<|User|>2 + 2?<|Assistant|><think>\n" + trained)
+
+
+def test_earlier_answers_that_the_chat_would_ask_for_in_other_words_are_counted_and_told() -> None:
+    example = talk("1 + 1?", "Two.", "2 + 2?", "Four.", "3 + 3?", "Six.", untrained=(0,))
+    masked, whole = (encoded(example, tokenizer_of(name)) for name in ("DeepSeek", "ChatML"))
+    assert (masked.n_masked, whole.n_masked) == (1, 0)
+    assert [str(note)[:9] for note in told_of_masked([masked, whole, masked])] == ["2 answers"]
+    assert not list(told_of_masked([whole]))
+    assert encoded(example, tokenizer_of("DeepSeek"), responses_only=False).n_masked == 0
 
 
 @pytest.mark.parametrize("name", ["ChatML", "Llama 2", "Mistral", "plain", "marked"])

@@ -12,6 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, GgufConfig
 
 from llm_app.config import Settings
+from llm_app.engine.identity import digest_files
 from llm_app.errors import UserError
 from llm_app.training.gguf_export import export_gguf
 from tests import tiny
@@ -126,11 +127,26 @@ def test_a_folder_merged_from_a_gguf_file_becomes_gguf_again(
     llama_file: Path, adapter: Path, settings: Settings
 ) -> None:
     folder = merged(llama_file, adapter, settings)
-    (folder / "proofbench.json").write_text(json.dumps({"base": {"name": "tiny.gguf", "weights": "ab" * 32}}))
+    note_base(folder, digest_files([llama_file], settings))
     again = tensors_of(exported(folder, None, settings))
     direct = settings.models / "direct.gguf"
     list(export_gguf(entry_of(llama_file), adapter, direct, kind="f32", settings=settings))
     assert all(np.array_equal(again[name].data, tensor.data) for name, tensor in tensors_of(direct).items())
+
+
+def test_another_file_under_the_name_of_the_base_is_refused_in_a_sentence(
+    llama_file: Path, tiny_llama: Path, adapter: Path, settings: Settings, tmp_path: Path
+) -> None:
+    folder = merged(llama_file, adapter, settings)
+    note_base(folder, digest_files([llama_file], settings))
+    llama_file.unlink()
+    tiny.make_gguf(tiny.make_model(tmp_path / "other", seed=1), llama_file, kind="F32")
+    with pytest.raises(UserError, match="tiny.gguf holds other weights now"):
+        exported(folder, None, settings)
+
+
+def note_base(folder: Path, digest: str) -> None:
+    (folder / "proofbench.json").write_text(json.dumps({"base": {"name": "tiny.gguf", "weights": digest}}))
 
 
 def test_a_folder_that_never_was_gguf_is_refused_in_a_sentence(tiny_llama: Path, settings: Settings) -> None:

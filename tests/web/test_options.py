@@ -8,6 +8,7 @@ import pytest
 from llm_app.config import SamplingConfig
 from llm_app.errors import UserError
 from llm_app.options import options_of
+from llm_app.training.config import TrainConfig
 from llm_app.web.options import build_form, read
 
 NAMES = [field.name for field, _ in options_of(SamplingConfig)]
@@ -69,3 +70,25 @@ def _below(block: Any) -> list[Any]:
     for child in getattr(block, "children", []):
         found += [child, *_below(child)]
     return found
+
+
+@pytest.mark.parametrize(("typed", "rate"), [
+    ("", None), ("2e-4", 2e-4), (" 0.001 ", 0.001), ("1E-3", 1e-3), (".5", 0.5),
+])  # fmt: skip
+def test_a_number_that_may_be_empty_is_read_as_it_is_typed(typed: str, rate: float | None) -> None:
+    assert read(TrainConfig, training(learning_rate=typed)).learning_rate == rate
+
+
+@pytest.mark.parametrize("typed", ["nan", "inf", "1_0", "٣", "2e", "0x1", "-1", "1" * 30, 3, True])
+def test_a_learning_rate_that_is_none_is_refused_by_its_name(typed: Any) -> None:
+    with pytest.raises(UserError) as refused:
+        read(TrainConfig, training(learning_rate=typed))
+    assert refused.value.param == "learning_rate"
+
+
+def training(**changed: Any) -> list[Any]:
+    """The form of a training run as it opens."""
+    with gr.Blocks():
+        controls = build_form(TrainConfig, "tune").controls
+    names = [field.name for field, _ in options_of(TrainConfig)]
+    return [changed.get(name, control.value) for name, control in zip(names, controls, strict=True)]

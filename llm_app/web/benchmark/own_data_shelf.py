@@ -18,11 +18,14 @@ from eval.types import EvaluationError
 from llm_app.config import Settings
 from llm_app.errors import UserError
 from llm_app.jobs.store import RunStore
+from llm_app.web.sweeping import changed, sweep
 
 MEGABYTE = 1 << 20
 DRAFT, DELETED = ".draft-", ".deleted-"
 CHECK = ".check-"  # a task file that is being tried out, in the folder of its draft
 DRAFT_SECONDS = 3 * 3_600  # a draft that nobody touched for so long is thrown away
+# What visitors of a public page keep, who may never come again: so long without a change, and so much of all together.
+VISITOR_SECONDS, VISITORS_BYTES = 30 * 86_400.0, 500 * MEGABYTE
 SHOWN_ROWS = 5
 MAX_COLUMNS = 200
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
@@ -169,18 +172,13 @@ class TaskShelf:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Throw away drafts that were left, and of an owner with a limit all but the newest few."""
-        drafts = sorted(self.root.glob(f"{DRAFT}*"), key=_changed, reverse=True) if self.root.is_dir() else []
+        """Throw away drafts that were left, of an owner with a limit all but the newest few, and what visitors left."""
+        if self._limits == PUBLIC and self.root.parent.is_dir():
+            sweep(self.root.parent, VISITOR_SECONDS, VISITORS_BYTES)
+        drafts = sorted(self.root.glob(f"{DRAFT}*"), key=changed, reverse=True) if self.root.is_dir() else []
         for n, folder in enumerate(drafts):
-            if n >= self._limits.n_tasks or time.time() - _changed(folder) > DRAFT_SECONDS:
+            if n >= self._limits.n_tasks or time.time() - changed(folder) > DRAFT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _changed(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:  # another handler swept it
-        return 0.0
 
 
 def _safe(name: str) -> str:

@@ -83,7 +83,7 @@ class AdapterKind:
 
     def offer(self) -> Offer:
         """The base first; on a public page only adapters that are attached already."""
-        names = list(self._host.loaded.adapters.names)
+        names = list(self._host.loaded.adapters.offered)
         if not self._settings.is_public:
             names += [e.name for e in catalog.list_adapters(self._settings) if e.name not in names]
         if not names:
@@ -95,7 +95,7 @@ class AdapterKind:
     def prepare(self, first: str, second: str) -> Iterator[LoadProgress]:
         """Attach what is not attached; others go on with the adapter that they have."""
         for name in (first, second):
-            if name != BASE and name not in self._host.loaded.adapters.names:
+            if name != BASE and name not in self._host.loaded.adapters.offered:
                 yield LoadProgress("reading", 0.0)
                 self._host.attach(name, answers=False)
 

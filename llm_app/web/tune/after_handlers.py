@@ -115,13 +115,18 @@ class AfterHandlers:
         yield {parts.notice: notice(text.both("tune_helped_reading")), parts.helped: gr.update(interactive=False)}
 
         def act(store: RunStore, folder: RunFolder) -> Update:
-            side = self._side.newest(store, helped.KIND, folder.id)
+            side = self._side.newest(store, helped.KIND, folder.id, _result(folder).digest)
             services = self._services
             if side is not None and side.status not in (*LIVE, "done", "damaged"):
                 work = helped.resume_helped(services.host, store.open(side.id), services.settings)
+                services.queue.submit(work, owner=store.owner)
             else:
                 work = helped.start_helped(services.host, folder.id, services.settings, store=store)
-            services.queue.submit(work, owner=store.owner)
+                try:
+                    services.queue.submit(work, owner=store.owner)
+                except UserError:
+                    helped.delete_helped(work.folder, store)
+                    raise
             return {parts.notice: "", **self.look(request, selected, seen)}
 
         yield {parts.helped: gr.update(interactive=True), **self._try(request, selected, act)}
@@ -149,7 +154,7 @@ class AfterHandlers:
         """Let the newest export be downloaded."""
 
         def act(store: RunStore, folder: RunFolder) -> Update:
-            side = self._side.newest(store, export_run.KIND, folder.id)
+            side = self._side.newest(store, export_run.KIND, folder.id, _result(folder).digest)
             if side is None or side.status != "done":
                 raise SentenceError("tune_nothing_exported")
             output = export_run.output_of(store.open(side.id), self._services.settings)
@@ -175,7 +180,8 @@ class AfterHandlers:
         folder = store.open(selected)
         (run,) = self._services.queue.mark([store.read(selected)])
         written = None if run.status in LIVE else read_log(folder).written
-        newest = (self._side.newest(store, kind, selected) for kind in (export_run.KIND, helped.KIND))
+        digest = written.digest if written else ""  # a training that was resumed may have written other weights
+        newest = (self._side.newest(store, kind, selected, digest) for kind in (export_run.KIND, helped.KIND))
         return _Shown(run, folder, written, *newest)
 
     def _drawn(self, request: gr.Request, store: RunStore, found: _Shown) -> Update:

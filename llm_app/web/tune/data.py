@@ -70,17 +70,16 @@ def _panel() -> Panel:
             with gr.Row(elem_classes="own-columns"):
                 columns = {
                     name: gr.Dropdown(
-                        [], label=text.label(label), interactive=True, min_width=150, visible="hidden",
-                        elem_id=f"tune-column-{name}", elem_classes="option",
+                        [], label=text.label(label), interactive=True, min_width=150,
+                        elem_id=f"tune-column-{name}", elem_classes=["option", GONE],
                     )
                     for name, label in COLUMN_NAMES.items()
                 }  # fmt: skip
                 split_at = gr.Textbox(
                     label=text.label("tune_split_at"), info=text.label("tune_split_at_help"), lines=1, max_lines=3,
-                    max_length=MAX_SPLIT, min_width=150, visible="hidden", elem_id="tune-split-at",
-                    elem_classes="option",
+                    max_length=MAX_SPLIT, min_width=150, elem_id="tune-split-at", elem_classes=["option", GONE],
                 )  # fmt: skip
-            is_chat = gr.Checkbox(True, label=text.label("tune_is_chat"), elem_id="tune-is-chat", visible="hidden")
+            is_chat = gr.Checkbox(True, label=text.label("tune_is_chat"), elem_id="tune-is-chat", elem_classes=[GONE])
         preview = html("", elem_id="tune-preview")
         bad = html("", elem_id="tune-bad-rows")
         with gr.Row(elem_classes="own-buttons"):

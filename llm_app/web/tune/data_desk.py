@@ -12,13 +12,13 @@ from llm_app.data.formats import COLUMNS, Mapping, detect
 from llm_app.data.mapping import to_examples
 from llm_app.data.mix import DatasetSpec
 from llm_app.data.read import read_file
-from llm_app.data.table import MEGABYTE, Limits, Reading, Table
+from llm_app.data.table import Limits, Reading, Table
 from llm_app.data.types import BadRow, Example
 from llm_app.errors import UserError
+from llm_app.jobs import train_public
 
 MAX_DATASETS = 20
 MAX_KEPT = 6  # tables, of all visitors
-PUBLIC_LIMITS = Limits(file_bytes=2 * MEGABYTE, n_rows=5_000)
 # The columns that each layout can have, those that it needs first.
 _TURNS = ("messages", "system", "tools", "label")
 USED: dict[str, tuple[str, ...]] = {
@@ -46,7 +46,8 @@ class Desk:
     """Reads data sets. Whoever asks names a file, which only the visitor's own shelf or this machine's owner can."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limits = PUBLIC_LIMITS if settings.is_public else Limits()
+        self._limits = train_public.FILE if settings.is_public else Limits()
+        self._n_most = train_public.N_DATASETS if settings.is_public else MAX_DATASETS
         self._lock = threading.Lock()
         self._tables: OrderedDict[tuple[object, ...], Table] = OrderedDict()
         self._known: OrderedDict[str, Known] = OrderedDict()
@@ -71,6 +72,11 @@ class Desk:
                     self._known.popitem(last=False)
         return replace(known, spec=spec)
 
+    def check_number(self, data: Sequence[DatasetSpec]) -> None:
+        """Ask before they are read. Raises: UserError for too many."""
+        if len(data) > self._n_most:
+            raise UserError(f"A run takes at most {self._n_most} data sets here.", param="data")
+
     def table(self, spec: DatasetSpec) -> Table:
         """Its rows, whatever they mean.
 
@@ -93,15 +99,9 @@ class Desk:
 
 
 def added(data: Sequence[DatasetSpec], specs: Sequence[DatasetSpec]) -> tuple[DatasetSpec, ...]:
-    """The data sets with others after them; one that lies there already is not put there twice.
-
-    Raises: UserError for too many.
-    """
+    """The data sets with others after them; one that lies there already is not put there twice."""
     there = {spec.path for spec in data}
-    found = (*data, *(spec for spec in specs if spec.path not in there))
-    if len(found) > MAX_DATASETS:
-        raise UserError(f"A run takes at most {MAX_DATASETS} data sets.", param="data")
-    return found
+    return (*data, *(spec for spec in specs if spec.path not in there))
 
 
 def corrected(before: Mapping, layout: str, columns: dict[str, str | None], *, is_chat: bool, split_at: str) -> Mapping:

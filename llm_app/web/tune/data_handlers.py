@@ -19,7 +19,7 @@ from llm_app.errors import UserError
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.failures import SentenceError, failed
-from llm_app.web.html import unfolded
+from llm_app.web.html import GONE, unfolded
 from llm_app.web.tune import data_views as views
 from llm_app.web.tune.data_desk import USED, Desk, Known, added, corrected, reading_of
 from llm_app.web.tune.data_shelf import DataShelf
@@ -28,6 +28,7 @@ from llm_app.web.visitor import visitor_of
 
 EXAMPLE = Path(llm_app.data.__file__).parent / "examples" / "calendar.jsonl"
 ENCODINGS = ("utf-8", "utf-16", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252")
+CHATS = ("prompt_completion", "preference", "alpaca")  # layouts that can do without the chat template
 MAX_CHOICES, MAX_PATH = 200, 1_000
 Update = dict[Any, Any]
 Data = tuple[DatasetSpec, ...]
@@ -172,6 +173,7 @@ class DataHandlers:
 
     def _add(self, data: Data, specs: Sequence[DatasetSpec], notes: Sequence[Note] = ()) -> Update:
         """Read and show them. What was read now says what it is, so that it must stay so until it is trained on."""
+        self._desk.check_number(added(data, specs))
         read = []
         for spec in specs:
             known = self._desk.read(spec)
@@ -241,15 +243,14 @@ class DataHandlers:
         names = [("–", ""), *((name[:60], name) for name in table.columns[:MAX_CHOICES])]
         update: Update = {
             panel.layout: mapping.layout, panel.encoding: spec.reading.encoding or "auto",
-            panel.is_chat: gr.update(
-                value=mapping.is_chat, visible=_seen(mapping.layout in ("prompt_completion", "preference", "alpaca"))
+            panel.is_chat: gr.update(value=mapping.is_chat, elem_classes=_classes(mapping.layout in CHATS)),
+            panel.split_at: gr.update(
+                value=mapping.split_at or "", elem_classes=_classes(mapping.layout == "text", "option")
             ),
-            panel.split_at: gr.update(value=mapping.split_at or "", visible=_seen(mapping.layout == "text")),
         }  # fmt: skip
         for name, dropdown in panel.columns.items():
-            is_used = name in USED[mapping.layout]
-            value = getattr(mapping, name) or ""
-            update[dropdown] = gr.update(choices=names, value=value, visible=_seen(is_used))
+            classes = _classes(name in USED[mapping.layout], "option")
+            update[dropdown] = gr.update(choices=names, value=getattr(mapping, name) or "", elem_classes=classes)
         return update
 
     def _try(self, act: Callable[[], Update]) -> Update:
@@ -266,5 +267,6 @@ def _place(data: Data, place: object) -> int:
     return int(str(place))
 
 
-def _seen(is_visible: bool) -> bool | str:
-    return True if is_visible else "hidden"
+def _classes(is_shown: bool, *others: str) -> list[str]:
+    # By a class: gradio forgets that something was shown while its fold was not open yet.
+    return [*others, *([] if is_shown else [GONE])]

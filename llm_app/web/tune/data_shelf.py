@@ -14,6 +14,7 @@ from llm_app.config import Settings
 from llm_app.data.read import KINDS
 from llm_app.errors import UserError
 from llm_app.jobs.store import RunStore
+from llm_app.web.sweeping import changed, sweep
 
 MEGABYTE = 1 << 20
 MAX_FILES = 20  # of one upload: data files, and a dataset_info.json that describes them
@@ -33,6 +34,8 @@ class Limits:
 
 PRIVATE = Limits(20 * MEGABYTE, 10_000, None)  # gradio takes no larger upload; larger files are given by their path
 PUBLIC = Limits(2 * MEGABYTE, 10, 6 * 3_600.0)
+VISITORS = "visitor-data-sets"
+VISITORS_BYTES = 500 * MEGABYTE  # of all visitors together
 
 
 class DataShelf:
@@ -47,7 +50,7 @@ class DataShelf:
         owner = RunStore.of(settings, visitor).owner
         if owner is None:
             return cls(settings.home / "data-sets", PRIVATE)
-        return cls(settings.home / "visitor-data-sets" / owner, PUBLIC)
+        return cls(settings.home / VISITORS / owner, PUBLIC)
 
     def keep(self, uploads: Sequence[Path]) -> list[Path]:
         """Take files of one upload in; gives their places, all in one folder. The same files get the same places.
@@ -65,6 +68,9 @@ class DataShelf:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._sweep()
+            if self._limits.seconds is not None:
+                sweep(self.root.parent, self._limits.seconds, VISITORS_BYTES)
+                self.root.mkdir(exist_ok=True)
             folder = self.root / _key(uploads, names)
             if not folder.is_dir():
                 self._place(uploads, names, folder)
@@ -93,9 +99,9 @@ class DataShelf:
     def _sweep(self) -> None:
         """Make room: of an owner with a limit, the oldest go first."""
         folders = [path for path in self.root.iterdir() if _KEY.fullmatch(path.name)]
-        newest = sorted(folders, key=_changed, reverse=True)
+        newest = sorted(folders, key=changed, reverse=True)
         for n, folder in enumerate(newest):
-            is_old = self._limits.seconds is not None and time.time() - _changed(folder) > self._limits.seconds
+            is_old = self._limits.seconds is not None and time.time() - changed(folder) > self._limits.seconds
             if is_old or n >= self._limits.n_uploads - 1:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -106,13 +112,6 @@ def _key(uploads: Sequence[Path], names: Sequence[str]) -> str:
         with upload.open("rb") as file:
             digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
     return digest.hexdigest()[:16]
-
-
-def _changed(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:  # another handler swept it
-        return 0.0
 
 
 def _safe(name: str) -> str:

@@ -33,7 +33,7 @@ def examples(plan: TrainPlan) -> str:
 
 
 def _facts(plan: TrainPlan, *, is_measuring: bool) -> Iterator[Fact]:
-    held = filled("plan_held_back", n=plan.n_validation)
+    held = filled("plan_held_back", n=plan.n_validation + plan.n_test)
     yield "plan_steps", _same(f"{plan.n_steps:,}"), filled("plan_cut_off", n=plan.max_length)
     yield "plan_examples", _same(f"{plan.n_train:,}"), held
     share = plan.n_trained_tokens / plan.n_tokens if plan.n_tokens else 0.0
@@ -87,6 +87,8 @@ def _findings(plan: TrainPlan) -> Iterator[Markup]:
     if audit.duplicates:
         pairs = [joined(_at(plan, one), " = ", _at(plan, other)) for one, other in audit.duplicates[:MAX_PAIRS]]
         yield _opened("plan_duplicates", "info", pairs, len(audit.duplicates))
+    if plan.n_alike:
+        yield _line("plan_alike", "warning", n=plan.n_alike)
     if audit.leaks:
         yield _opened("plan_leaks", "warning", [_leak(plan, n) for n in range(min(MAX_PAIRS, len(audit.leaks)))],
                       audit.n_leaked())  # fmt: skip

@@ -20,7 +20,6 @@ from llm_app.web.tune.settings import SettingsForm
 from llm_app.web.views import notice
 from llm_app.web.visitor import runs_of
 
-EXAMPLE = "learning_rate=1e-5..1e-3:log\nrank=8,16,32"
 MANNER = Manner(
     "trials_of", "trials_per_second", "trials_per_minute", ADVICE | {"cancelled": "search_advice_cancelled"}
 )
@@ -39,7 +38,7 @@ def build_search(
             return
         with gr.Row(elem_classes="tool-form", equal_height=False):
             form = build_form(SearchConfig, "search")
-        form.controls[0].placeholder = EXAMPLE
+        form.controls[0].placeholder = text.label("search_example")
         with gr.Row(elem_classes="tool-buttons", equal_height=False):
             start = gr.Button(text.label("search_start"), size="sm", scale=0, min_width=0, elem_id="search-start")
         said = html("", elem_id="search-notice", elem_classes="run-notice")

@@ -9,6 +9,8 @@ from gradio.components import Component
 
 from llm_app.engine import catalog
 from llm_app.errors import UserError
+from llm_app.jobs import train_public
+from llm_app.options import options_of
 from llm_app.services import Services
 from llm_app.training.config import TrainConfig
 from llm_app.web import text
@@ -66,6 +68,11 @@ def build_settings(page: gr.Blocks, services: Services) -> SettingsForm:
         elem_classes="option", elem_id="tune-name", visible=not services.settings.is_public,
     )  # fmt: skip
     form = build_form(TrainConfig, "tune")
+    if services.settings.is_public:
+        for (field, _), control in zip(options_of(TrainConfig), form.controls, strict=True):
+            if field.name in train_public.DEFAULTS:
+                value = train_public.DEFAULTS[field.name]
+                control.value = str(value) if isinstance(control, gr.Textbox) else value
 
     def models() -> dict[str, Any]:
         return gr.update(choices=_models(services), value=_chosen(services))

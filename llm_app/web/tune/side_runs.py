@@ -20,6 +20,7 @@ MAX_KNOWN = 100_000
 class _Link:
     kind: str
     train: str
+    result: str  # digest of what the training run had written
 
 
 class SideRuns:
@@ -29,12 +30,13 @@ class SideRuns:
         self._services = services
         self._links: dict[Path, _Link] = {}
 
-    def newest(self, store: RunStore, kind: str, train: str) -> Run | None:
-        """The run as things stand; None where there is none."""
+    def newest(self, store: RunStore, kind: str, train: str, result: str | None = None) -> Run | None:
+        """The run as things stand; None where there is none. `result`: it was made of the weights with this digest."""
         for run_id in store.ids(0, N_LOOKED_AT):
             if run_id < train:  # older
                 return None
-            if self._link(store.root / run_id) == _Link(kind, train):
+            link = self._link(store.root / run_id)
+            if (link.kind, link.train) == (kind, train) and result in (None, link.result):
                 with contextlib.suppress(RunNotFound):
                     return self._services.queue.mark([store.read(run_id)])[0]
         return None
@@ -48,10 +50,10 @@ class SideRuns:
             try:
                 spec = RunFolder(path).spec()
             except UserError:
-                return _Link("", "")
+                return _Link("", "", "")
             if len(self._links) >= MAX_KNOWN:
                 self._links.clear()
-            self._links[path] = _Link(str(spec.get("kind", "")), str(spec.get("train", "")))
+            self._links[path] = _Link(*(str(spec.get(name, "")) for name in ("kind", "train", "result")))
         return self._links[path]
 
 

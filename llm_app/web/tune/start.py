@@ -1,5 +1,7 @@
 """Before the start: what the run will do, the command that does the same, and Start."""
 
+import contextlib
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ import gradio as gr
 
 from llm_app.data.mix import DatasetSpec
 from llm_app.engine.catalog import find_model
-from llm_app.jobs.train import PUBLIC_STEPS
+from llm_app.jobs import train_public
 from llm_app.jobs.train_plan import TrainPlan, plan
 from llm_app.services import Services
 from llm_app.web import text
@@ -22,11 +24,12 @@ from llm_app.web.tune.command import shown_command
 from llm_app.web.tune.settings import Asked, SettingsForm
 from llm_app.web.tune.trainings import Trainings
 from llm_app.web.views import notice
-from llm_app.web.visitor import runs_of
+from llm_app.web.visitor import runs_of, visitor_of
 
 MAX_SESSIONS = 200  # of which the latest wish is remembered, to leave off looking at one that is no more
 SETTLE_SECONDS = 1.0  # nothing is measured while somebody is still choosing
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 1}
+PLANS_AT_ONCE = 4  # of all visitors together, each of whom has one
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 Value = TypeVar("Value")
 Update = dict[Any, Any]
 Data = tuple[DatasetSpec, ...]
@@ -54,7 +57,8 @@ def build_start(services: Services, data: gr.State, watched: gr.State) -> Parts:
     """The components; the command is placed by whoever has the room for it."""
     with gr.Column(elem_classes="before", min_width=0):
         if services.settings.is_public:
-            html(notice(text.both("tune_public", n=PUBLIC_STEPS)), elem_id="tune-public")
+            minutes = round(train_public.SECONDS / 60)
+            html(notice(text.both("tune_public", n=train_public.STEPS, minutes=minutes)), elem_id="tune-public")
         with gr.Row(elem_classes="ready", equal_height=False):
             facts = html("", elem_id="tune-plan")
             start = gr.Button(text.label("start"), elem_id="tune-start", scale=0, min_width=0)
@@ -74,12 +78,14 @@ def connect_start(services: Services, trainings: Trainings, parts: Parts, settin
     asked, outputs = [parts.data, *settings.controls], parts.all()
     changes = [parts.data.change, *(event for control in settings.controls for event in settled(control))]
     looked = gr.on(
-        changes, handlers.look, asked, outputs, trigger_mode="always_last", concurrency_id="tune-look", **QUIET
-    )
+        changes, handlers.look, asked, outputs, trigger_mode="always_last", concurrency_id="tune-look",
+        concurrency_limit=PLANS_AT_ONCE, **QUIET,
+    )  # fmt: skip
     looked.then(
-        handlers.measure, asked, outputs, trigger_mode="always_last", concurrency_id="tune-measure", **QUIET
-    )
-    parts.start.click(handlers.start, asked, outputs, concurrency_id="tune-start", **QUIET)
+        handlers.measure, asked, outputs, trigger_mode="always_last", concurrency_id="tune-measure",
+        concurrency_limit=1, **QUIET,
+    )  # fmt: skip
+    parts.start.click(handlers.start, asked, outputs, concurrency_id="tune-start", concurrency_limit=1, **QUIET)
 
 
 def settled(control: Any) -> list[Any]:
@@ -94,6 +100,8 @@ class StartHandlers:
         self._services, self._trainings, self._parts, self._settings = services, trainings, parts, settings
         self._latest: OrderedDict[str, tuple[Data, Asked]] = OrderedDict()  # session -> what is wished for now
         self._started: OrderedDict[str, tuple[tuple[Data, Asked], str]] = OrderedDict()  # session -> wish, run
+        self._planning: set[str] = set()  # visitors whose plan is being made
+        self._lock = threading.Lock()
 
     def look(self, request: gr.Request, data: Data, *form: object) -> Iterator[Update]:
         """The plan, as far as counting goes."""
@@ -109,7 +117,8 @@ class StartHandlers:
                 parts.facts: waiting(text.both("plan_reading")), parts.notice: "",
                 parts.command: shown_command(data, asked, self._services.settings),
             }  # fmt: skip
-            found = self._plan(data, asked)
+            with self._alone(visitor_of(request, self._services.settings)):
+                found = self._plan(data, asked)
             yield self._shown(found, is_measuring=self._can_measure(found))
         except Exception as error:
             self._latest.pop(request.session_hash or "", None)
@@ -122,7 +131,7 @@ class StartHandlers:
         """Time and memory of a few steps, unless somebody has changed their mind or the machine is at work."""
         parts = self._parts
         wish = self._latest.get(request.session_hash or "")
-        if wish is None or wish[0] != data:
+        if self._services.settings.is_public or wish is None or wish[0] != data:
             return {parts.watched: gr.skip()}
         time.sleep(SETTLE_SECONDS)
         try:
@@ -157,13 +166,35 @@ class StartHandlers:
             yield {parts.notice: failed(error), parts.start: gr.update(interactive=True)}
 
     def _plan(self, data: Data, asked: Asked, *, has_trial: bool = False) -> TrainPlan:
-        settings = self._services.settings
-        return plan(find_model(asked.model, settings), data, asked.config, settings, has_trial=has_trial)
+        settings, config = self._services.settings, asked.config
+        if settings.is_public:
+            config = train_public.public_config(config)
+            train_public.check_public_data(data, config.seed)
+        return plan(find_model(asked.model, settings), data, config, settings, has_trial=has_trial)
+
+    @contextlib.contextmanager
+    def _alone(self, visitor: str | None) -> Iterator[None]:
+        """One plan of a visitor at a time: nobody keeps the others from theirs.
+
+        Raises: SentenceError.
+        """
+        if visitor is None:
+            yield
+            return
+        with self._lock:
+            if visitor in self._planning:
+                raise SentenceError("plan_busy")
+            self._planning.add(visitor)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._planning.discard(visitor)
 
     def _can_measure(self, found: TrainPlan) -> bool:
         """Whether a trial would tell something, and takes nothing from others."""
-        is_free = not self._services.settings.is_public and not self._services.queue.jobs()
-        return found.forecast.seconds is None and is_free
+        is_public = self._services.settings.is_public
+        return found.forecast.seconds is None and not is_public and not self._services.queue.jobs()
 
     def _shown(self, found: TrainPlan, *, is_measuring: bool) -> Update:
         parts = self._parts

@@ -160,6 +160,9 @@ STRINGS: dict[str, Text] = {
         "搜索耗时较长，请在自己的机器上运行 Proofbench。",
     ),
     "search_start": ("Start the search", "开始搜索"),
+    "search_example": (
+        "such as learning_rate=1e-5..1e-3:log\nand rank=8,16,32", "例如 learning_rate=1e-5..1e-3:log\n和 rank=8,16,32",
+    ),
     "search_none": ("No search yet. Say which options to try above.", "还没有搜索。请在上方填写要尝试的选项。"),
     "search_advice_cancelled": (
         "Stopped before its end. Resume tries what is left.", "提前停止。点“继续”可尝试剩余的设置。",
@@ -169,11 +172,15 @@ STRINGS: dict[str, Text] = {
     "trials_per_minute": ("{n:,.1f} trials/min", "{n:,.1f} 次/分"),
     # Before the start
     "tune_no_data": ("Add data first, or use the example data.", "请先添加数据，或使用示例数据。"),
+    "plan_busy": (
+        "Your last change is still being looked at. Change something again in a moment.",
+        "上一次更改仍在检查中，请稍后再改动一次。",
+    ),
     "tune_starting": ("Putting the run in line.", "正在加入队列。"),
     "tune_public": (
-        "This public page trains LoRA adapters of at most {n} steps and keeps nothing: after a restart all runs are"
-        " gone. Set “Steps at most”, and download your adapter when it is done.",
-        "公开页面只训练不超过 {n} 步的 LoRA 适配器，且不做持久保存：重启后所有运行都会消失。"
-        "请设置“最多步数”，并在完成后下载适配器。",
+        "This public page trains LoRA adapters of at most {n} steps, for at most {minutes} minutes, and keeps nothing:"
+        " after a restart all runs are gone. Please download your adapter when it is done.",
+        "公开页面只训练不超过 {n} 步、{minutes} 分钟的 LoRA 适配器，且不做持久保存：重启后所有运行都会消失。"
+        "请在完成后下载适配器。",
     ),
 }

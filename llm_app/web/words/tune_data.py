@@ -24,7 +24,7 @@ STRINGS: dict[str, Text] = {
     "tune_set_by_you": ("set by you", "由你指定"),
     "tune_n_examples": ("{n:,} examples", "{n:,} 个样本"),
     "tune_n_bad": ("{n:,} bad rows", "{n:,} 行有问题"),
-    "tune_cannot_read": ("cannot be read", "无法读取"),
+    "tune_cannot_read": ("cannot be used yet", "还不能使用"),
     "tune_layout": ("Layout", "布局"),
     "layout_alpaca": ("Alpaca: instruction, input, output", "Alpaca：指令、输入、输出"),
     "layout_sharegpt": ("ShareGPT: conversations", "ShareGPT：多轮对话"),
@@ -108,6 +108,10 @@ STRINGS: dict[str, Text] = {
     ),
     "plan_empty": ("{n:,} examples have an empty answer", "{n:,} 个样本的回答为空"),
     "plan_duplicates": ("{n:,} examples repeat another one", "{n:,} 个样本与其他样本重复"),
+    "plan_alike": (
+        "{n:,} examples held back share 13 words in a row with one that is trained on: answering them may be memory.",
+        "{n:,} 个留出样本与某个训练样本有连续 13 个词相同：答对可能只是记住了。",
+    ),
     "plan_leaks": (
         "{n:,} examples share a long passage with a benchmark: its score would say little afterwards",
         "{n:,} 个样本与评测题有大段重复：训练后该评测的得分说明不了什么",

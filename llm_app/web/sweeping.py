@@ -1,0 +1,39 @@
+"""What visitors of a public page left behind, who may never come again."""
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+
+def sweep(visitors: Path, seconds: float, n_bytes: int) -> None:
+    """Throw away what nobody touched for so long, then the oldest until the rest is no larger than that.
+
+    `visitors`: a folder for each owner, with a folder for each thing that is kept. Owners of nothing go too.
+    """
+    # Where nothing was put for so long: to another one, something may be about to be added.
+    quiet = [owner for owner in visitors.glob("*") if time.time() - changed(owner) > seconds]
+    kept = 0
+    for folder in sorted(visitors.glob("*/*"), key=changed, reverse=True):
+        kept += _size(folder)
+        if time.time() - changed(folder) > seconds or kept > n_bytes:
+            shutil.rmtree(folder, ignore_errors=True)
+    for owner in quiet:
+        with suppress(OSError):  # it holds something, or is gone already
+            owner.rmdir()
+
+
+def changed(folder: Path) -> float:
+    """When something was put there; 0 if it is gone."""
+    try:
+        return folder.stat().st_mtime
+    except OSError:  # another handler swept it
+        return 0.0
+
+
+def _size(folder: Path) -> int:
+    n_bytes = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            n_bytes += path.lstat().st_size
+    return n_bytes
