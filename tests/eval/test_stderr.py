@@ -9,7 +9,7 @@ from lm_eval.api import metrics as harness
 from eval.metrics.bleu.score import bleu_counts, bleu_of_counts
 from eval.tasks.corpus import CorpusScore
 from eval.tasks.glue import pearson, spearman
-from eval.tasks.own_kinds import CLASSES
+from eval.tasks.own import CLASSES
 from eval.tasks.stderr import N_CORRELATIONS, standard_error
 
 

@@ -100,7 +100,7 @@ def test_every_option_has_a_control_with_its_own_label(site: Site) -> None:
 
 
 def test_a_tab_is_one_line() -> None:
-    assert [name for name, _ in TABS] == ["tab_chat", "tab_benchmark"]
+    assert [name for name, _ in TABS] == ["tab_chat", "tab_benchmark", "tab_tune"]
     assert all(name in text.STRINGS for name, _ in TABS)
 
 

@@ -42,4 +42,9 @@ ERRORS_ZH: dict[str, str] = {
     "conversation_not_found": "没有这个对话",
     "preset_refused": "无法读取或保存这个预设",
     "insufficient_storage": "空间不足，请先腾出一些空间",
+    "damaged_checkpoint": "检查点已损坏",
+    "training_process_lost": "训练进程意外结束",
+    "time_is_up": "已到公开页面允许的时间",
+    "training_diverged": "训练发散：损失或梯度不再是有效数字",
+    "no_valid_checkpoint": "没有可用的检查点，需要重新开始训练",
 }
