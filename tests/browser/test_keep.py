@@ -128,7 +128,7 @@ def test_W14_a_conversation_of_five_hundred_messages_opens_and_takes_a_key_at_on
     page.click(f"#kept button[name=open][value={made.id}]")
     expect(messages(page).last).to_contain_text("message 498")
     page.locator("#conversation button[name=earlier]").click(force=True)
-    expect(messages(page)).to_have_count(MAX_SHOWN)
+    expect(messages(page)).to_have_count(MAX_SHOWN, timeout=60_000)
     busy = page.evaluate(
         """async () => {
           const box = document.querySelector("#message textarea");
