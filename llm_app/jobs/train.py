@@ -31,6 +31,7 @@ from llm_app.jobs.train_public import check_public_data, forget_all, in_time, pu
 from llm_app.jobs.train_result import ADAPTER, MODEL, check_name, check_output, free_name, put, shelf_of
 from llm_app.training.config import TrainConfig
 from llm_app.training.events import Step, Validation
+from llm_app.training.reporting import check_reporter
 
 KIND, CHECKPOINTS = "train", "checkpoint"
 # Whatever a weight passes through on its way.
@@ -202,6 +203,7 @@ def start_training(
     public demo does; QuotaReached.
     """
     entry, store = find_model(model, settings), store or RunStore.of(settings)
+    check_reporter(config.report_to)
     if settings.is_public:
         config = public_config(config)
         check_public_data(datasets, config.seed)

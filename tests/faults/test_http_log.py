@@ -41,6 +41,9 @@ def test_H17_X10_no_secret_leaves_the_server(tiny_llama: Path, tmp_path: Path, m
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
+    ours = logging.getLogger("llm_app")
+    own_level = ours.level  # a command that ran before in this process may have set it
+    ours.setLevel(logging.DEBUG)
     try:
         with running(tmp_path / "home", tiny_llama, ServeConfig(api_key_file=str(tmp_path / "key"))) as live:
             live.client.headers["Authorization"] = f"Bearer {key}"
@@ -56,6 +59,7 @@ def test_H17_X10_no_secret_leaves_the_server(tiny_llama: Path, tmp_path: Path, m
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
+        ours.setLevel(own_level)
     said = "\n".join(line for line in seen.getvalue().splitlines() if " httpcore" not in line)
     assert "request=" in said, "the log was watched"
     assert "CANARY" not in said
