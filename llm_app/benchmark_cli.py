@@ -12,6 +12,7 @@ from llm_app import check_cli, compare_cli
 from llm_app.config import SAMPLES, SEEDS, SHOTS, ModelConfig, Settings
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
+from llm_app.spoken import say
 
 LINE_SECONDS = 10.0  # between plain progress lines, where nobody watches a terminal
 FAILURE, INTERRUPTED = 1, 130
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     host = Host(settings)
     try:
         for progress in host.load(given):
-            _say(f"{progress.phase} {progress.fraction:.0%}", is_last=False)
+            say(f"{progress.phase} {progress.fraction:.0%}", is_last=False)
         return _measure(host, folder, options, settings)
     finally:
         host.shutdown(grace_seconds=0)
@@ -88,10 +89,10 @@ def _measure(host: Any, folder: Any, options: argparse.Namespace, settings: Sett
     from eval.tasks.own import placed
     from llm_app.jobs.benchmark import resume, start
 
-    _say("reading tasks", is_last=False)
+    say("reading tasks", is_last=False)
     if folder is not None:
         benchmark = resume(host, folder, settings)
-        _say(f"run {folder.id}, resumed at {benchmark.n_done}/{benchmark.n_total}")
+        say(f"run {folder.id}, resumed at {benchmark.n_done}/{benchmark.n_total}")
         return _work(benchmark, options)
     asked = TaskOptions(
         options.shots, options.limit, options.seed, options.chat_template, options.allow_code_execution,
@@ -106,10 +107,10 @@ def _measure(host: Any, folder: Any, options: argparse.Namespace, settings: Sett
     for adapter in [None, host.adapter] if options.compare_with_base else [host.adapter]:
         benchmark = start(host, names, asked, settings, adapter=adapter)
         run_ids.append(benchmark.folder.id)
-        _say(f"run {run_ids[-1]}, {benchmark.n_total} samples; if it is interrupted: --resume {run_ids[-1]}")
+        say(f"run {run_ids[-1]}, {benchmark.n_total} samples; if it is interrupted: --resume {run_ids[-1]}")
         if len(run_ids) == 1:
             for line in check_cli.before_run(host, benchmark.suite, uses_chat_template=asked.uses_chat_template):
-                _say(line)
+                say(line)
         code = _work(benchmark, options)
         if code != 0:
             return code
@@ -127,17 +128,17 @@ def _work(benchmark: Any, options: argparse.Namespace) -> int:
     try:
         with contextlib.closing(benchmark.run()) as steps:
             for line in _lines(steps, benchmark):
-                _say(line, is_last=False)
+                say(line, is_last=False)
     except AskAgain as error:
-        _say(f"{error.message} --resume {benchmark.folder.id}")
+        say(f"{error.message} --resume {benchmark.folder.id}")
         code = FAILURE
     except KeyboardInterrupt:
-        _say(f"interrupted at {benchmark.n_done}/{benchmark.n_total}; go on with --resume {benchmark.folder.id}")
+        say(f"interrupted at {benchmark.n_done}/{benchmark.n_total}; go on with --resume {benchmark.folder.id}")
         code = INTERRUPTED
     output = Path(options.output) if options.output else benchmark.folder.path
     made, path = write_files(benchmark, output, n_bootstrap=0 if code == INTERRUPTED else None)
     print(made.table, flush=True)
-    _say(f"written to {path.parent}")
+    say(f"written to {path.parent}")
     return code
 
 
@@ -162,13 +163,6 @@ def _lines(steps: Iterable[Any], benchmark: Any) -> Iterable[str]:
             parts = (f"{step.done}/{step.total} {step.task}", score, f"about {left:.0f} s left")
             yield f"[{bar:<20}] {', '.join(part for part in parts if part)}"
 
-
-def _say(text: str, *, is_last: bool = True) -> None:
-    """A line on stderr; on a terminal, passing ones overwrite each other."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="\n" if is_last else "", file=sys.stderr, flush=True)
-    elif is_last or text.startswith("["):
-        print(text, file=sys.stderr, flush=True)
 
 
 def _refuse_options(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from llm_app import compare_cli
 from llm_app.config import PRECISIONS, ModelConfig, Settings
 from llm_app.errors import UserError
+from llm_app.spoken import say
 
 LINE_SECONDS = 10.0  # between progress lines, where nobody watches a terminal
 FAILURE, INTERRUPTED = 1, 130
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     host = Host(settings)
     try:
         for progress in host.load(ModelConfig(name, precision=options.precision, device=options.device)):
-            _say(f"{progress.phase} {progress.fraction:.0%}", is_last=False)
+            say(f"{progress.phase} {progress.fraction:.0%}", is_last=False)
         return _measure(host, options, settings)
     finally:
         host.shutdown(grace_seconds=0)
@@ -72,14 +73,14 @@ def _measure(host: Any, options: argparse.Namespace, settings: Settings) -> int:
         tasks = given if options.tasks is not None else FORGETTING
         helped = start_helped(host, options.run, settings, tasks=tasks, n_samples=options.samples or N_SAMPLES)
     again = f"helped --resume {helped.folder.id}"
-    _say(f"run {helped.folder.id}, {helped.n_done}/{helped.n_total} samples; if it is interrupted: {again}")
+    say(f"run {helped.folder.id}, {helped.n_done}/{helped.n_total} samples; if it is interrupted: {again}")
     try:
         _watch(helped)
     except Paused as error:
-        _say(f"{error.message} Go on with {again}")
+        say(f"{error.message} Go on with {again}")
         return FAILURE
     except KeyboardInterrupt:
-        _say(f"interrupted at {helped.n_done}/{helped.n_total}; go on with {again}")
+        say(f"interrupted at {helped.n_done}/{helped.n_total}; go on with {again}")
         return INTERRUPTED
     _print(helped.folder, options, settings)
     return 0
@@ -95,7 +96,7 @@ def _watch(helped: Any) -> None:
                 shown = now
                 left = (now - started) / max(1, step.done - first) * (step.total - step.done)
                 bar = "#" * (20 * step.done // step.total)
-                _say(
+                say(
                     f"[{bar:<20}] {step.done}/{step.total} {step.side} {step.task}, about {left:.0f} s left",
                     is_last=False,
                 )
@@ -114,12 +115,5 @@ def _print(folder: Any, options: argparse.Namespace, settings: Settings) -> None
     print(compare_cli.text(found.comparison, language), *sentences, sep="\n\n", flush=True)
     section = comparison_section(found.comparison, language, lead=sentences)
     page = export(read_reports(found.paths, settings), "html", language=language, sections=[section])
-    _say(f"report written to {write_whole(Path(options.output or folder.path / 'report.html'), page)}")
+    say(f"report written to {write_whole(Path(options.output or folder.path / 'report.html'), page)}")
 
-
-def _say(text: str, *, is_last: bool = True) -> None:
-    """A line on stderr; on a terminal, passing ones overwrite each other."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="\n" if is_last else "", file=sys.stderr, flush=True)
-    elif is_last or text.startswith("["):
-        print(text, file=sys.stderr, flush=True)

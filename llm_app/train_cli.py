@@ -18,6 +18,7 @@ from llm_app.data_flags import add_data_flags, datasets_of, given_data_flags
 from llm_app.errors import Cancelled, UserError
 from llm_app.flags import add_flags, flag_of, read_flags
 from llm_app.options import options_of
+from llm_app.spoken import say
 from llm_app.training.config import TrainConfig
 from llm_app.training.events import Note, Saved, Step, Validation
 
@@ -93,7 +94,7 @@ def _stopped_by_signals(training: "Training") -> Iterator[None]:
     """Ctrl+C, once, means: save, and end in good order; so does SIGTERM."""
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _say("stopping after this step, to save; Ctrl+C again ends at once")
+        say("stopping after this step, to save; Ctrl+C again ends at once")
         training.stop(Cancelled("Stopped. What it has is saved."))
 
     before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -107,13 +108,13 @@ def _stopped_by_signals(training: "Training") -> Iterator[None]:
 def _work(training: "Training") -> int:
     """What is left of a run; gives the exit code."""
     folder = training.folder
-    _say(f"run {folder.id}; if it is interrupted: --resume {folder.id}")
+    say(f"run {folder.id}; if it is interrupted: --resume {folder.id}")
     try:
         with contextlib.closing(training.run()) as events:
             for line, is_last in _lines(events):
-                _say(line, is_last=is_last)
+                say(line, is_last=is_last)
     except (Cancelled, KeyboardInterrupt):
-        _say(f"stopped after step {training.n_done} of {training.n_total}; go on with --resume {folder.id}")
+        say(f"stopped after step {training.n_done} of {training.n_total}; go on with --resume {folder.id}")
         _print_result(training)
         return INTERRUPTED
     _print_result(training)
@@ -128,13 +129,13 @@ def _print_result(training: "Training") -> None:
     if written is None:
         return
     why = ", the lowest validation loss" if written.is_best else ""
-    _say(f"the weights are those after step {written.step}{why}")
+    say(f"the weights are those after step {written.step}{why}")
     spec = training.folder.spec()
     if written.name is not None:
         flags = ["--model", written.name] if written.place == MODEL else [
             "--model", spec["model"]["name"], "--adapter", written.name,
         ]
-        _say(f"chat with it: python -m llm_app chat {shlex.join(flags)}")
+        say(f"chat with it: python -m llm_app chat {shlex.join(flags)}")
     print(Path(spec["output"] or training.folder.path) / written.place, flush=True)
 
 
@@ -177,13 +178,6 @@ def _step_line(pace: "deque[Step]", validation: str) -> str:
     )
     return f"[{bar:<20}] {', '.join(part for part in parts if part)}"
 
-
-def _say(text: str, *, is_last: bool = True) -> None:
-    """A line on stderr; on a terminal, passing ones overwrite each other."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="\n" if is_last else "", file=sys.stderr, flush=True)
-    elif is_last or text.startswith("["):
-        print(text, file=sys.stderr, flush=True)
 
 
 def _refuse_options(options: argparse.Namespace) -> None:

@@ -23,9 +23,9 @@ from llm_app.training.encode import Encoded, check_trainable, encode, hides_tool
 from llm_app.training.need import device_of, max_length, need
 from llm_app.training.order import Order
 from llm_app.training.pairs import Pair, encode_pair
+from llm_app.training.trainer import N_VALIDATIONS
 
 N_SHOWN, N_LISTED = 3, 10
-N_VALIDATIONS = 11  # before the first step, and ten a run
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def plan(
     n_steps = order.n_steps(config)
     n_epochs = n_steps / order.n_an_epoch
     n_tokens = round(n_epochs * sum(len(each.ids) for each in train))
-    n_validated = N_VALIDATIONS * sum(len(each.ids) for _, each in data.validation)
+    n_validated = (N_VALIDATIONS + 1) * sum(len(each.ids) for _, each in data.validation)
     rows = list(_rows(benchmarks, settings))
     measured = trial(entry.name, datasets, config, settings) if has_trial else earlier(entry.name, config, settings)
     held = [*data.validation, *data.test]
