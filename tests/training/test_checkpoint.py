@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, whatever happens to the process or the disk."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -10,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llm_app.training import checkpoint
 from llm_app.training.checkpoint import Damaged, NoValidCheckpoint, at_step, newest_valid, save
 from llm_app.training.trainer import TrainerState
 
@@ -103,7 +103,14 @@ def test_older_ones_stay_when_the_disk_does_not_give_back_what_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, 1, keep=1)
-    monkeypatch.setattr(checkpoint, "_digest", lambda path: "0" * 64)
+    real = os.fsync
+
+    def lossy(handle: int) -> None:
+        real(handle)
+        with contextlib.suppress(OSError):  # a folder
+            os.pwrite(handle, b"\xff", 40)
+
+    monkeypatch.setattr(os, "fsync", lossy)
     with pytest.raises(Damaged):
         write(tmp_path, 2, keep=1)
     assert names(tmp_path) == ["step-00000001"]
