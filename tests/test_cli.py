@@ -153,17 +153,22 @@ def test_without_a_message_each_line_is_a_turn_and_reset_forgets(
     assert first == second
 
 
-def test_ctrl_c_during_one_message_ends_with_130(tmp_path: Path, tiny_llama: Path):
+@pytest.mark.parametrize("imported", ["llm_app.errors", "llm_app.terminal"])
+def test_ctrl_c_during_one_message_ends_with_130(imported: str, tmp_path: Path, tiny_llama: Path):
+    """While the command line is still being imported, and while the model is loaded or answers."""
     command = [
-        sys.executable, "-m", "llm_app", "chat", "--model", str(tiny_llama), "--precision", "fp32",
-        "--message", "hello", "--temperature", "0", "--max-new-tokens", "400",
+        sys.executable, "-X", "importtime", "-m", "llm_app", "chat", "--model", str(tiny_llama),
+        "--precision", "fp32", "--message", "hello", "--temperature", "0", "--max-new-tokens", "400",
     ]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PROOFBENCH_HOME": str(tmp_path / "home")},
     )
-    time.sleep(2)  # it still imports or loads: Ctrl+C is answered in every phase
+    assert process.stderr is not None
+    for line in process.stderr:  # Python says of each module when it has been imported
+        if line.rstrip().endswith(imported):
+            break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
