@@ -11,6 +11,7 @@ from eval.compare.outcome import FIRST_METRICS
 
 Language = Literal["en", "zh"]
 MINUS = "\u2212"
+SIGNS = {"better": "●", "no detectable change": "○", "worse": "▲", "described": "·"}  # an outcome without colour
 
 
 def task_verdict(comparison: Comparison, task: TaskComparison, language: Language = "en") -> str:

@@ -85,7 +85,7 @@ def json_text(comparisons: Sequence[Any]) -> str:
 
 
 def text(comparison: Any, language: Language) -> str:
-    """One comparison as a person reads it: alarms, table, verdicts, first samples."""
+    """One comparison as a person reads it: alarms, what it says over all, table, verdicts, first samples."""
     from eval.verdict import overall_verdict, task_verdict
 
     parts = [
@@ -94,9 +94,9 @@ def text(comparison: Any, language: Language) -> str:
     ]
     number = LANGUAGES.index(language)  # alarms, notes and reasons are said in both
     parts += [f"ALARM: {alarm[number]}" for alarm in comparison.alarms]
+    parts += [overall_verdict(comparison, language)]
     parts += ["\n".join(_table(comparison))]
     parts += ["\n".join(task_verdict(comparison, task, language) for task in comparison.tasks)]
-    parts += [overall_verdict(comparison, language)]
     notes = [f"- {note[number]}" for note in comparison.notes]
     why, end = ((" is not comparable because ", "."), (" 不可比较：", "。"))[number]
     notes += [f"- {r.task}{why}{'; '.join(reason[number] for reason in r.reasons)}{end}" for r in comparison.refused]
@@ -120,21 +120,23 @@ def _table(comparison: Any) -> list[str]:
     return [
         *lines,
         f"Metric: {'the one asked for' if is_asked else 'the first that each task names'}. Test: {'; '.join(tests)}."
+        " ● better, ○ no detectable change, ▲ worse."
         " shows: the smallest change that would most likely be found (80 % power).",
         *([GROUPED] if any(task.parts for task in comparison.tasks) else []),
     ]
 
 
 def _row(task: Any, before: str = "") -> tuple[str, ...]:
-    from eval.verdict import change_text, interval_text, metric_text, p_text, score_text
+    from eval.verdict import SIGNS, change_text, interval_text, metric_text, p_text, score_text
 
     result = task.result
     # What is only described has no test that could show anything.
     is_tested = task.p_corrected is not None and result.detectable is not None
     return (
         before + task.task, metric_text(task) + (" ↑" if task.is_higher_better else " ↓"), f"{result.n}",
-        score_text(result.first, task), score_text(result.second, task), change_text(result.difference, task),
-        interval_text(task, " to "), p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
+        score_text(result.first, task), score_text(result.second, task),
+        f"{change_text(result.difference, task)} {SIGNS[task.outcome]}", interval_text(task, " to "),
+        p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
         f"{task.wins}", f"{task.losses}", f"{task.ties}", change_text(result.detectable, task) if is_tested else "",
     )
 

@@ -5,10 +5,13 @@ import datetime
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_app.config import Settings
 from llm_app.logs import one_line
+
+if TYPE_CHECKING:
+    from llm_app.jobs.store import RunStore
 
 FAILURE = 1
 HEADER = ("run", "kind", "status", "model", "tasks", "done", "score", "when")
@@ -26,6 +29,7 @@ def add_parsers(commands: Any) -> None:
     actions = runs.add_subparsers(dest="action", metavar="ACTION")
     delete = actions.add_parser("delete", help="Remove runs for good.", allow_abbrev=False)
     delete.add_argument("runs", nargs="+", metavar="RUN")
+    delete.add_argument("--with-results", action="store_true", help="And the adapters or models that they offer.")
     note = actions.add_parser("note", help="Write a remark beside a run; an empty one takes it away.")
     note.add_argument("run", metavar="RUN")
     note.add_argument("text", metavar="TEXT")
@@ -39,11 +43,11 @@ def run(options: argparse.Namespace) -> int:
     """Run `runs`; gives the exit code."""
     from llm_app.jobs.store import RunStore
 
-    store = RunStore.of(Settings.from_environment())
+    settings = Settings.from_environment()
+    store = RunStore.of(settings)
     if options.action == "delete":
         for run_id in options.runs:
-            store.delete(run_id)
-            print(f"deleted {run_id}")
+            _delete(run_id, store, settings, has_results=options.with_results)
     elif options.action == "note":
         store.note(options.run, options.text)
     elif options.json:
@@ -72,6 +76,19 @@ def run_doctor(options: argparse.Namespace) -> int:
             print(one_line(f"{found.place}: {found.problem}" + (f" ({what})" if found.repair else "")))
     print(f"{n_runs} runs looked at, {n_found} findings, {n_open} to be repaired")
     return FAILURE if n_open else 0
+
+
+def _delete(run_id: str, store: "RunStore", settings: Settings, *, has_results: bool) -> None:
+    """Remove a run; what it offers under a name is told, and stays unless that is to go as well."""
+    from llm_app.jobs.train_result import offered, withdraw
+
+    made = offered(run_id, settings)
+    store.delete(run_id)
+    print(f"deleted {run_id}")
+    for folder in made:
+        if has_results:
+            withdraw(folder)
+        print(f"{'deleted' if has_results else 'kept'} {folder}")
 
 
 def _row(item: Any) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from llm_app.data_flags import add_data_flags, datasets_of, given_data_flags
 from llm_app.errors import Cancelled, UserError
 from llm_app.flags import add_flags, flag_of, read_flags
 from llm_app.options import options_of
+from llm_app.spoken import say
 from llm_app.training.compare_configs import non_defaults
 from llm_app.training.config import TrainConfig
 from llm_app.training.search_config import SearchConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 10.0  # between lines that say how far it is, where nobody watches a terminal
 INTERRUPTED = 130
+BUDGET = ("trials", "minutes")  # what a search that goes on may be given anew
 
 
 def add_parser(commands: Any) -> None:
@@ -37,7 +39,9 @@ def add_parser(commands: Any) -> None:
     add_data_flags(parser)
     parser.add_argument("--name", metavar="NAME", help="What the best adapter is called among those of this machine.")
     parser.add_argument("--output", metavar="DIR", help="Gets leaderboard.json, and adapter/ of the best trial.")
-    parser.add_argument("--resume", metavar="RUN", help="Go on with a search that was interrupted.")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="Go on with a search; with one that is over, by more --trials or --minutes."
+    )
     parser.add_argument("--json", action="store_true", help="The leaderboard as JSON.")
     parser.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
     add_flags(parser, SearchConfig, "search")
@@ -49,10 +53,10 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings.from_environment()
     if options.resume is None:
         search = _start(options, settings)
-        _say(f"search {search.folder.id}, up to {search.n_total} trials; if interrupted: --resume {search.folder.id}")
+        say(f"search {search.folder.id}, up to {search.n_total} trials; if interrupted: --resume {search.folder.id}")
     else:
         search = _resume(options, settings)
-        _say(f"search {search.folder.id}, resumed at {search.n_done}/{search.n_total}")
+        say(f"search {search.folder.id}, resumed at {search.n_done}/{search.n_total}")
     # An end in good order, as after Ctrl+C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = _follow(search)
@@ -74,14 +78,17 @@ def _start(options: argparse.Namespace, settings: Settings) -> "Search":
 def _resume(options: argparse.Namespace, settings: Settings) -> "Search":
     given = given_data_flags(options) + [name for name in ("model", "name", "output") if getattr(options, name)]
     described = [*options_of(SearchConfig), *options_of(TrainConfig)]
-    given += [item.name for item, _ in described if hasattr(options, item.name)]
+    chosen = [item.name for item, _ in described if hasattr(options, item.name)]
+    given += [name for name in chosen if name not in BUDGET]
     if given:
         flags = ", ".join(map(flag_of, given))
         raise UserError(f"A resumed search keeps its own options; leave out {flags}.", param=given[0])
+    asked = read_flags(options, SearchConfig)
+    budget = {name: getattr(asked, name) for name in chosen}
     from llm_app.jobs.store import RunStore
     from llm_app.jobs.train_search import resume_search
 
-    return resume_search(RunStore.of(settings).open(options.resume), settings)
+    return resume_search(RunStore.of(settings).open(options.resume), settings, budget=budget)
 
 
 def _follow(search: "Search") -> int:
@@ -93,9 +100,9 @@ def _follow(search: "Search") -> int:
                 is_over = progress.trial.state != "running"
                 if is_over or time.monotonic() - shown >= pause:
                     shown = time.monotonic()
-                    _say(_line(progress), is_last=is_over)
+                    say(_line(progress), is_last=is_over)
     except (Cancelled, KeyboardInterrupt):
-        _say(f"interrupted at {search.n_done}/{search.n_total}; go on with --resume {search.folder.id}")
+        say(f"interrupted at {search.n_done}/{search.n_total}; go on with --resume {search.folder.id}")
         return INTERRUPTED
     return 0
 
@@ -124,7 +131,7 @@ def _report(search: "Search", *, as_json: bool) -> None:
     print(text if as_json else as_markdown(rows), flush=True)
     best = leader(search.history)
     if best is not None:
-        _say(f"the best again: {train_command(search, best.params)}")
+        say(f"the best again: {train_command(search, best.params)}")
 
 
 def train_command(search: "Search", params: Params) -> str:
@@ -148,11 +155,3 @@ def train_command(search: "Search", params: Params) -> str:
         else:
             arguments.append(f"{flag_of(name)}={value}")
     return shlex.join(["python", "-m", "llm_app", "train", *arguments])
-
-
-def _say(text: str, *, is_last: bool = True) -> None:
-    """A line on stderr; on a terminal, passing ones overwrite each other."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="\n" if is_last else "", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)

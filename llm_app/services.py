@@ -10,6 +10,7 @@ from llm_app.engine.second import SecondModel
 from llm_app.jobs.folder import RunIsRunning
 from llm_app.jobs.queue import Queue
 from llm_app.jobs.store import RunStore
+from llm_app.jobs.train_result import offered, withdraw
 
 JOB_SECONDS = 5.0  # for the pass of the model that long work is in; after that it ends like after a kill
 
@@ -32,14 +33,18 @@ class Services:
         """The runs of this machine; on a public demo, of one visitor."""
         return RunStore.of(self.settings, visitor)
 
-    def delete_run(self, store: RunStore, run_id: str) -> None:
-        """Remove a run for good.
+    def delete_run(self, store: RunStore, run_id: str) -> list[str]:
+        """Remove a run for good, and what it put among the adapters and models of this machine; gives their names.
 
         Raises: RunNotFound, RunIsRunning also for one that waits.
         """
         if any(job.run_id == run_id for job in self.queue.jobs(owner=store.owner)):
             raise RunIsRunning(f"Run {run_id} waits for its turn or is under way. Stop it first.", param="run")
+        made = offered(run_id, self.settings)
         store.delete(run_id)
+        for folder in made:
+            withdraw(folder)
+        return [folder.name for folder in made]
 
     def shutdown(self, grace_seconds: float) -> None:
         """Take nothing new; stop long work, which can be resumed, and let replies end for so long."""

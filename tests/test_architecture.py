@@ -45,7 +45,7 @@ ARROWS = {
     "export_cli": USES | {"flags", "perplexity_cli"},
     "helped_cli": USES | {"flags", "spoken", "compare_cli"},
     "report_cli": USES,
-    "search_cli": USES | {"flags", "data_flags"},
+    "search_cli": USES | {"flags", "spoken", "data_flags"},
     "train_cli": USES | {"flags", "spoken", "data_flags"},
     "perplexity_cli": USES | {"flags"},
     "ruler_cli": USES | {"flags", "perplexity_cli"},

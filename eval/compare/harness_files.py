@@ -111,7 +111,7 @@ def _run(data: Mapping[str, Any], stamp: str, tasks: dict[str, TaskRun]) -> Run:
         identity=identity,
         conditions={
             "seed of the examples": config.get("fewshot_seed"),
-            "use of the chat template": template is not None,
+            "use of the chat template (--chat-template)": template is not None,
             "chat template": template,
         },
         tasks=tasks,

@@ -15,7 +15,8 @@ Text = tuple[str, str]  # one thing said in English and in Chinese
 WORDS = {
     "weights": "权重", "adapter": "适配器", "precision": "精度", "tokenizer": "分词器",
     "model configuration": "模型配置", "model": "模型", "arguments": "模型参数",
-    "seed of the examples": "示例的随机种子", "use of the chat template": "是否使用对话模板",
+    "seed of the examples": "示例的随机种子",
+    "use of the chat template (--chat-template)": "是否使用对话模板（--chat-template）",
     "chat template": "对话模板", "context length": "上下文长度", "version of this program": "本程序的版本",
 }
 # The parts of a model's identity as Proofbench writes them, in words.

@@ -7,6 +7,7 @@ from eval.report.markup import Child, Markup, element, joined
 from eval.report.page import Section
 from eval.report.text import Language, text
 from eval.verdict import (
+    SIGNS,
     change_text,
     interval_text,
     metric_text,
@@ -68,7 +69,7 @@ def _cells(task: TaskComparison, keys: Sequence[str], language: Language) -> Mar
     cells = (
         f"– {task.task}" if is_part else task.task, f"{metric_text(task)} {'↑' if task.is_higher_better else '↓'}",
         f"{result.n:,}", score_text(result.first, task, language), score_text(result.second, task, language),
-        change_text(result.difference, task), interval_text(task, ", ", ("[", "]")),
+        f"{change_text(result.difference, task)} {SIGNS[task.outcome]}", interval_text(task, ", ", ("[", "]")),
         p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
         f"{task.wins} / {task.losses} / {task.ties}", smallest,
     )

@@ -13,9 +13,9 @@ from eval.report.rows import Row
 
 N_COLOURS = 6
 MAX_AXES, MIN_AXES = 16, 3
-MAX_LABEL = 18  # characters beside the radar
+MAX_LABEL = 12  # characters in each of two lines beside the radar
 MAX_LINE = 46  # characters that fit beside each other on a phone; more take two lines
-LINE = 16
+LINE, LABEL_LINE = 16, 13
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def radar(axes: Sequence[Group]) -> Markup | None:
     for colour in dict.fromkeys(bar.colour for group in axes for bar in group):
         parts.append(_run(colour, axes))
     return element(
-        "svg", *parts, class_="radar", viewBox="0 28 360 244", role="img", aria_label=_said(axes),
+        "svg", *parts, class_="radar", viewBox="-18 24 396 252", role="img", aria_label=_said(axes),
     )
 
 
@@ -194,8 +194,25 @@ def _short(words: str, n: int) -> str:
 
 
 def _label(name: str, number: int, n: int) -> Markup:
+    """The name of an axis, in two lines where it is long: nothing may stand outside the picture on a phone."""
     x, y = _point(number, n, 1.1)
     anchor = "middle" if abs(x - 180) < 12 else "start" if x > 180 else "end"
+    lines = _in_lines(name)
+    above = 0 if y > 250 else len(lines) - 1 if y < 50 else (len(lines) - 1) / 2  # lines that stand over the axis
     down = 4 if abs(y - 150) < 100 else 10 if y > 150 else -2
-    words = joined(_short(name, MAX_LABEL), element("title", name))
-    return element("text", words, x=f"{x:.1f}", y=f"{y + down:.1f}", text_anchor=anchor, class_="axis")
+    spans = [
+        element("tspan", line, x=f"{x:.1f}", dy=f"{0 if place == 0 else LABEL_LINE}")
+        for place, line in enumerate(lines)
+    ]  # fmt: skip
+    top = y + down - above * LABEL_LINE
+    return element("text", *spans, element("title", name), y=f"{top:.1f}", text_anchor=anchor, class_="axis")
+
+
+def _in_lines(name: str) -> list[str]:
+    """A name in one or two lines, broken after a sign that joins words where there is one."""
+    if len(name) <= MAX_LABEL:
+        return [name]
+    breaks = [place + 1 for place, sign in enumerate(name[:MAX_LABEL]) if sign in "_-/. "] or [MAX_LABEL]
+    fitting = [place for place in breaks if len(name) - place <= MAX_LABEL]
+    place = fitting[0] if fitting else breaks[-1]
+    return [name[:place], _short(name[place:], MAX_LABEL)]

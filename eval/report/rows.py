@@ -90,9 +90,15 @@ class Row:
         return self.unit == "percent" and self.is_higher_better is True and self.value is not None
 
 
-def rows_of(reported: Reported, *, n_resamples: int = N_RESAMPLES) -> list[Row]:
-    """All rows of a run in the order of its tasks, then its groups."""
-    rows = [row for task in reported.run.tasks.values() for row in _task_rows(task, reported.results, n_resamples)]
+def rows_of(reported: Reported, *, n_resamples_partial: int = N_RESAMPLES) -> list[Row]:
+    """All rows of a run in the order of its tasks, then its groups.
+
+    `n_resamples_partial`: of tasks of which samples are still to be asked.
+    """
+    rows = [
+        row for task in reported.run.tasks.values()
+        for row in _task_rows(task, reported.results, N_RESAMPLES if _is_asked(task) else n_resamples_partial)
+    ]  # fmt: skip
     return rows + list(_group_rows(reported.results, rows))
 
 
@@ -123,6 +129,10 @@ def n_choices(sample: Answered) -> int:
     # With mutual information each choice is asked a second time, without its question.
     has_twins = any(key.startswith("acc_mutual_info,") for key in sample.scores)
     return len(sample.answers) // 2 if has_twins else len(sample.answers)
+
+
+def _is_asked(task: TaskRun) -> bool:
+    return len(task.samples) >= task.n_asked
 
 
 def _task_rows(task: TaskRun, results: Mapping[str, Any], n_resamples: int) -> Iterator[Row]:

@@ -121,9 +121,9 @@ STRINGS: dict[str, tuple[str, str]] = {
     "shows": ("Smallest that shows", "可测出的最小变化"),
     "paired_about": (
         "Paired over the same samples; p is corrected (Holm) over {n:,} tests. Smallest that shows: the change that"
-        " would most likely be found with these samples (80 % power).",
+        " would most likely be found with these samples (80 % power). ● better, ○ no detectable change, ▲ worse.",
         "在相同样本上做配对检验；p 值已按 {n:,} 次检验做 Holm 校正。"
-        "可测出的最小变化：以现有样本大概率能发现的变化（功效 80%）。",
+        "可测出的最小变化：以现有样本大概率能发现的变化（功效 80%）。● 变好，○ 未测出变化，▲ 变差。",
     ),
     "parts_about": (
         "Lines with a dash describe the tasks of the group above: their intervals are not corrected, and none is"

@@ -111,7 +111,7 @@ def _conditions(model: Spec, options: Spec) -> dict[str, Any]:
     uses_template = options["uses_chat_template"]
     return {
         "seed of the examples": harness_files.FEWSHOT_SEED if options["seed"] is None else options["seed"],
-        "use of the chat template": uses_template,
+        "use of the chat template (--chat-template)": uses_template,
         "chat template": model["template"] if uses_template else None,
     }
 

@@ -28,7 +28,10 @@ SPARE_TOKENS = 16  # beyond a quarter more than the longest reference
 
 @dataclass(frozen=True)
 class HeldBack:
-    """Task files of what was held back. `n_left_out`: examples without an answer, or cut off before its end."""
+    """Task files of what was held back.
+
+    `n_left_out`: examples without an answer, cut off before its end, or refused by the chat template.
+    """
 
     tasks: tuple[Path, ...]
     n_asked: int
@@ -87,7 +90,10 @@ def _is_plain(example: Example) -> bool:
 
 def _row(example: Example, tokenizer: Any, max_length: int, now: datetime | None) -> _Row | None:
     """The last answer that the example trains and all before it; None if it has none, or not all of it is read."""
-    encoded = encode(example, tokenizer, max_length=max_length, responses_only=True, now=now)
+    try:
+        encoded = encode(example, tokenizer, max_length=max_length, responses_only=True, now=now)
+    except UserError:  # the run left such examples out of its other parts, and said why
+        return None
     runs = spans(encoded, tokenizer)
     last = max((number for number, (_, is_trained) in enumerate(runs) if is_trained), default=0)
     if last == 0 or encoded.n_cut:

@@ -7,16 +7,16 @@ from typing import Any
 
 from llm_app.data.mix import Loaded, load
 from llm_app.data.split import digest_of, split
-from llm_app.data.types import BadRow, Example
-from llm_app.errors import UserError
+from llm_app.data.types import Example
 from llm_app.jobs.folder import Spec
 from llm_app.jobs.train_data import datasets_of
+from llm_app.jobs.train_examples import check_learnable, read_part, told_of_pieces
 from llm_app.training.base import Base
 from llm_app.training.config import TrainConfig
-from llm_app.training.encode import Encoded, check_trainable, encode
+from llm_app.training.encode import Encoded, told_of_left_out
 from llm_app.training.events import Step, Validation
 from llm_app.training.model_card import DatasetNote, Figures
-from llm_app.training.pairs import Pair, encode_pair
+from llm_app.training.pairs import Pair
 from llm_app.training.samples import SamplePrompt
 
 N_PROMPTS = 3  # held-back prompts that the model answers at every validation
@@ -47,39 +47,22 @@ class Material:
 
         Raises: UserError if none is left.
         """
-        bad = list[BadRow]()
-        train, validation = (self._encoded(part, base, config, bad) for part in (self.train, self.validation))
-        max_length, rows = base.max_length(config), [*self.loaded.bad_rows, *bad]
-        if config.objective == "dpo":
-            _check_pairs(train, rows)
-        else:
-            check_trainable([each for each in train if isinstance(each, Encoded)], max_length, rows)
-        notes = [str(note) for note in self.loaded.notes]
+        max_length = base.max_length(config)
+        parts = [
+            read_part(part, base.tokenizer, config, max_length, self.now) for part in (self.train, self.validation)
+        ]
+        rows = [*self.loaded.bad_rows, *(row for part in parts for row in part.bad_rows)]
+        check_learnable(parts[0], config, max_length, rows)
+        notes = [*map(str, self.loaded.notes), *map(str, told_of_pieces(parts, max_length))]
         if rows:
-            notes.append(_told_of(rows, "rows are left out"))
+            notes.append(told_of_left_out(rows))
+        train, validation = (part.tokens for part in parts)
         n_cut = sum(example.n_cut > 0 for example in (*train, *validation))
         if n_cut:
             notes.append(f"{n_cut:,} of {len(train) + len(validation):,} examples are cut at {max_length:,} tokens.")
         answered = [each for each in validation if isinstance(each, Encoded)]
         prompts = tuple(prompt for each in answered if (prompt := _prompt(each, base.tokenizer)) is not None)
         return Tokens(train, validation, prompts[:N_PROMPTS], tuple(notes))
-
-    def _encoded(
-        self, examples: Sequence[Example], base: Base, config: TrainConfig, bad: list[BadRow]
-    ) -> tuple[Encoded | Pair, ...]:
-        """Those that can be; the others join `bad`."""
-        found: list[Encoded | Pair] = []
-        max_length, only = base.max_length(config), config.responses_only
-        for example in examples:
-            try:
-                found.append(
-                    encode_pair(example, base.tokenizer, max_length=max_length, now=self.now)
-                    if config.objective == "dpo"
-                    else encode(example, base.tokenizer, max_length=max_length, responses_only=only, now=self.now)
-                )
-            except UserError as error:
-                bad.append(BadRow(example.origin, error.message))
-        return tuple(found)
 
     def split_digests(self) -> dict[str, str]:
         """SHA-256 of each part, in its order; none of a test part where there is none."""
@@ -108,23 +91,18 @@ def material_of(spec: Spec) -> Material:
     Raises: UserError if a file cannot be read, or is not what it was when the run began.
     """
     config = spec["config"]
-    loaded = load(datasets_of(spec), config["seed"])
     # Runs of the first form have no test part.
-    parts = split(loaded.examples, config["validation"], config.get("test", 0.0), config["seed"])
-    train, validation, test = map(tuple, parts)
-    return Material(loaded, train, validation, test, datetime.datetime.fromisoformat(spec["created"]))
+    shares = (config["validation"], config.get("test", 0.0))
+    created = datetime.datetime.fromisoformat(spec["created"])
+    return split_material(load(datasets_of(spec), config["seed"]), shares, config["seed"], created)
 
 
-def _check_pairs(pairs: Sequence[Encoded | Pair], bad: Sequence[BadRow]) -> None:
-    """Raises: UserError if there is nothing to compare."""
-    if not pairs:
-        why = f" {_told_of(bad, 'rows are left out')}" if bad else ""
-        raise UserError(f"There is no pair of a better and a worse answer to learn from.{why}", param="data")
-
-
-def _told_of(bad: Sequence[BadRow], what: str) -> str:
-    first = bad[0]
-    return f"{len(bad):,} {what}; the first is line {first.origin.line} of {first.origin.dataset}: {first.reason}"
+def split_material(
+    loaded: Loaded, shares: tuple[float, float], seed: int, now: datetime.datetime | None = None
+) -> Material:
+    """The examples split as a run does it. `shares`: of validation and test; `now`: default the present moment."""
+    train, validation, test = map(tuple, split(loaded.examples, *shares, seed))
+    return Material(loaded, train, validation, test, now or datetime.datetime.now())
 
 
 def _prompt(encoded: Encoded, tokenizer: Any) -> SamplePrompt | None:

@@ -9,20 +9,21 @@ from eval.tasks.rows import rows_of, shipped
 from eval.types import EvaluationError
 from llm_app.config import Settings
 from llm_app.data.audit import LENGTHS, Audit, BenchmarkRow, alike, audit
-from llm_app.data.mix import DatasetSpec, Loaded, load
-from llm_app.data.split import split
-from llm_app.data.types import BadRow, Example, Note, Origin
+from llm_app.data.mix import DatasetSpec, load
+from llm_app.data.types import BadRow, Note, Origin
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.fit import free_bytes
 from llm_app.engine.sources import open_source
 from llm_app.errors import UserError
-from llm_app.jobs.train_forecast import Forecast, earlier, expected, forecast, trial
+from llm_app.jobs.train_examples import Seen, Tokens, check_learnable, read_part, told_of_pieces
+from llm_app.jobs.train_forecast import FORWARD_SHARE, Forecast, earlier, expected, forecast, trial
+from llm_app.jobs.train_material import split_material
 from llm_app.options import Text, options_of
 from llm_app.training.config import TrainConfig
-from llm_app.training.encode import Encoded, check_trainable, encode, hides_tools, spans, told_of_masked
+from llm_app.training.encode import Encoded, hides_tools, spans, told_of_masked
 from llm_app.training.need import device_of, max_length, need
 from llm_app.training.order import Order
-from llm_app.training.pairs import Pair, encode_pair
+from llm_app.training.pairs import Pair
 from llm_app.training.trainer import N_VALIDATIONS
 
 N_SHOWN, N_LISTED = 3, 10
@@ -55,7 +56,8 @@ class TrainPlan:
 
     `n_tokens` and `n_trained_tokens` are those of all steps; `n_learned`: numbers that are trained, None if only
     loading would tell; `origins`: of the examples that the audit counts; `n_untrained` of them have no token to
-    learn from. `n_alike`: examples held back that share 13 words in a row with one that is trained on.
+    learn from. `n_alike`: examples held back that share 13 words in a row with one that is trained on. `has_pairs`:
+    what is counted are pairs of a better and a worse answer, and tokens of both answers are those trained.
     """
 
     n_train: int
@@ -75,6 +77,7 @@ class TrainPlan:
     notes: tuple[Note, ...]
     n_test: int = 0
     n_alike: int = 0
+    has_pairs: bool = False
 
 
 def plan(
@@ -86,38 +89,52 @@ def plan(
     `benchmarks`: tasks whose rows the data must not hold; None takes those that come with the program.
     Raises: UserError if the run could not be made: no usable rows, nothing to learn, an unknown target or benchmark.
     """
-    loaded, source = load(datasets, config.seed), open_source(entry)
+    source = open_source(entry)
     tokenizer, length = source.tokenizer(), max_length(source, config)
-    data = _Data(loaded, config, tokenizer, length, now)
-    train = [encoded for _, encoded in data.train]
-    check_trainable(train, length, data.bad_rows)
+    material = split_material(load(datasets, config.seed), (config.validation, config.test), config.seed, now)
+    parts = [
+        read_part(part, tokenizer, config, length, material.now)
+        for part in (material.train, material.validation, material.test)
+    ]
+    bad_rows = (*material.loaded.bad_rows, *(row for part in parts for row in part.bad_rows))
+    check_learnable(parts[0], config, length, bad_rows)
+    train, validation = parts[0].tokens, parts[1].tokens
     needed = need(source, config, train)
     order = Order.of(len(train), config)
     n_steps = order.n_steps(config)
     n_epochs = n_steps / order.n_an_epoch
-    n_tokens = round(n_epochs * sum(len(each.ids) for each in train))
-    n_validated = (N_VALIDATIONS + 1) * sum(len(each.ids) for _, each in data.validation)
+    n_tokens = round(n_epochs * _n_tokens(train))
+    n_validated = (N_VALIDATIONS + 1) * _n_tokens(validation)
     rows = list(_rows(benchmarks, settings))
     measured = trial(entry.name, datasets, config, settings) if has_trial else earlier(entry.name, config, settings)
-    held = [*data.validation, *data.test]
-    everything = [*data.train, *held]
-    examples = [example for example, _ in everything]
+    everything = [seen for part in parts for seen in part.seen]
+    examples = [seen.example for seen in everything]
     return TrainPlan(
-        len(train), len(data.validation), length, n_steps, n_tokens,
-        n_trained_tokens=round(n_epochs * sum(each.n_trained for each in train)),
+        len(train), len(validation), length, n_steps, n_tokens,
+        n_trained_tokens=round(n_epochs * sum(map(_n_learned_from, train))),
         n_learned=needed.n_learned if needed else None,
-        forecast=forecast(measured, needed, n_tokens, n_validated, free_bytes(device_of(config))),
-        settings=changed(config),
-        shown=tuple(_shown(example, encoded, tokenizer) for example, encoded in data.train[:N_SHOWN]),
-        audit=audit(examples, rows, n_cut=[encoded.n_cut for _, encoded in everything]),
-        origins=tuple(example.origin for example in examples),
-        n_untrained=sum(not encoded.n_trained for _, encoded in everything),
-        bad_rows=tuple(data.bad_rows), notes=(
-            *loaded.notes, *_hidden_tools(examples, tokenizer), *told_of_masked([encoded for _, encoded in everything]),
+        forecast=forecast(
+            measured, needed, n_tokens + FORWARD_SHARE[config.objective] * n_validated, free_bytes(device_of(config))
         ),
-        n_test=len(data.test),
-        n_alike=len(alike([example for example, _ in held], [example for example, _ in data.train])),
+        settings=changed(config),
+        shown=tuple(_shown(seen, tokenizer) for seen in parts[0].seen[:N_SHOWN]),
+        audit=audit(examples, rows, n_cut=[seen.pieces[0].n_cut for seen in everything]),
+        origins=tuple(example.origin for example in examples),
+        n_untrained=sum(not any(map(_n_learned_from, seen.pieces)) for seen in everything),
+        bad_rows=bad_rows,
+        notes=(*material.loaded.notes, *told_of_pieces(parts[:2], length), *_template_notes(everything, tokenizer)),
+        n_test=len(parts[2].seen),
+        n_alike=len(alike([*parts[1].examples, *parts[2].examples], parts[0].examples)),
+        has_pairs=config.objective == "dpo",
     )  # fmt: skip
+
+
+def _n_tokens(examples: Sequence[Tokens]) -> int:
+    return sum(len(each.ids) for each in examples)
+
+
+def _n_learned_from(example: Tokens) -> int:
+    return example.n_answers if isinstance(example, Pair) else example.n_trained
 
 
 def changed(config: TrainConfig) -> tuple[Changed, ...]:
@@ -128,59 +145,29 @@ def changed(config: TrainConfig) -> tuple[Changed, ...]:
     )
 
 
-class _Data:
-    """The examples as the run will split and encode them."""
-
-    def __init__(
-        self, loaded: Loaded, config: TrainConfig, tokenizer: Any, length: int, now: datetime | None
-    ) -> None:
-        self.bad_rows = list(loaded.bad_rows)
-        self._config, self._tokenizer, self._length, self._now = config, tokenizer, length, now
-        self._made: dict[int, Encoded] = {}  # by id(): a weight repeats an example as the same object
-        parts = split(loaded.examples, config.validation, config.test, config.seed)
-        self.train, self.validation, self.test = map(self._encoded, parts)
-
-    def _encoded(self, examples: Sequence[Example]) -> list[tuple[Example, Encoded]]:
-        kept = []
-        for example in examples:
-            try:
-                if id(example) not in self._made:
-                    self._made[id(example)] = self._tokens(example)
-                kept.append((example, self._made[id(example)]))
-            except UserError as error:
-                self.bad_rows.append(BadRow(example.origin, error.message))
-        return kept
-
-    def _tokens(self, example: Example) -> Encoded:
-        if self._config.objective == "dpo":
-            return _one_after_the_other(
-                encode_pair(example, self._tokenizer, max_length=self._length, now=self._now)
-            )
-        return encode(
-            example, self._tokenizer, max_length=self._length, responses_only=self._config.responses_only,
-            now=self._now,
-        )
+def _shown(seen: Seen, tokenizer: Any) -> Shown:
+    """The example, or the first piece of it."""
+    first = seen.pieces[0]
+    pieces = tuple(spans(_one_after_the_other(first) if isinstance(first, Pair) else first, tokenizer))
+    return Shown(seen.example.origin, pieces, len(first.ids), _n_learned_from(first), first.n_cut)
 
 
 def _one_after_the_other(pair: Pair) -> Encoded:
-    """The question with the better answer, then with the worse: as many tokens as pass through the model."""
+    """The question with the better answer, then with the worse."""
     n = len(pair.prompt_ids)
     trained = [False] * n + [True] * len(pair.chosen_ids) + [False] * n + [True] * len(pair.rejected_ids)
     return Encoded(pair.ids, trained, pair.n_cut)
 
 
-def _shown(example: Example, encoded: Encoded, tokenizer: Any) -> Shown:
-    pieces = tuple(spans(encoded, tokenizer))
-    return Shown(example.origin, pieces, len(encoded.ids), encoded.n_trained, encoded.n_cut)
-
-
-def _hidden_tools(examples: Sequence[Example], tokenizer: Any) -> Iterator[Note]:
-    n = sum(bool(example.tools) for example in examples)
+def _template_notes(everything: Sequence[Seen], tokenizer: Any) -> Iterator[Note]:
+    """What the chat template does not show, or cannot teach."""
+    n = sum(bool(seen.example.tools) for seen in everything)
     if n and hides_tools(tokenizer):
         yield Note(
             f"This model's chat template does not show the tools that {n:,} examples name.",
             f"该模型的对话模板不显示工具，有 {n:,} 个样本声明了工具。",
         )
+    yield from told_of_masked([piece for seen in everything for piece in seen.pieces if isinstance(piece, Encoded)])
 
 
 def _rows(benchmarks: Sequence[str] | None, settings: Settings) -> Iterator[BenchmarkRow]:
@@ -193,13 +180,15 @@ def _rows(benchmarks: Sequence[str] | None, settings: Settings) -> Iterator[Benc
 
 def sentences(made: TrainPlan) -> Iterator[Text]:
     """What a person wants to know before the start, in English and Chinese."""
+    what = ("pairs", "成对样本") if made.has_pairs else ("examples", "训练样本")
+    learned = ("in the answers compared", "位于被比较的回答中") if made.has_pairs else ("of them trained", "参与训练")
     yield (
-        f"{made.n_train:,} examples to train on, {made.n_validation:,} to choose the weights by,"
+        f"{made.n_train:,} {what[0]} to train on, {made.n_validation:,} to choose the weights by,"
         f' {made.n_test:,} held back for "Did it help?" alone; {made.n_steps:,} steps,'
-        f" {made.n_tokens:,} tokens, {made.n_trained_tokens:,} of them trained",
-        f"训练样本 {made.n_train:,} 个，用于挑选权重的验证样本 {made.n_validation:,} 个，"
+        f" {made.n_tokens:,} tokens, {made.n_trained_tokens:,} {learned[0]}",
+        f"{what[1]} {made.n_train:,} 个，用于挑选权重的验证样本 {made.n_validation:,} 个，"
         f"只留给“有没有帮助？”的测试样本 {made.n_test:,} 个；共 {made.n_steps:,} 步，"
-        f"{made.n_tokens:,} 个词元，其中参与训练 {made.n_trained_tokens:,} 个",
+        f"{made.n_tokens:,} 个词元，其中{learned[1]} {made.n_trained_tokens:,} 个",
     )
     if made.n_learned is not None:
         yield f"{made.n_learned:,} numbers learn", f"可训练参数 {made.n_learned:,} 个"

@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
 
 from llm_app.config import Settings
 from llm_app.errors import UserError
-from llm_app.jobs.folder import write_whole
+from llm_app.jobs.folder import told, write_whole
 from llm_app.training.new_path import new_path
 
 ADAPTER, MODEL = "adapter", "model"  # what LoRA and what full training leave in the run's folder
@@ -65,12 +66,12 @@ def check_output(output: Path, method: str) -> None:
         )
 
 
-def put(source: Path, target: Path, run: str) -> bool:
-    """Put a result of this run there, in the place of an earlier one of the same run; False if another's lies there.
+def put(source: Path, target: Path, run: str, *, earlier: str | None = None) -> bool:
+    """Put a result of this run there, in place of one of the same run or of `earlier`; False if another's lies there.
 
     Raises: UserError if it cannot be written.
     """
-    if target.exists() and _run_of(target) != run:
+    if target.exists() and run_of(target) not in (run, earlier or run):
         return False
     with new_path(target, replaces=True) as partial:
         shutil.copytree(source, partial, copy_function=_link)
@@ -79,11 +80,31 @@ def put(source: Path, target: Path, run: str) -> bool:
     return True
 
 
-def _run_of(folder: Path) -> str | None:
+def run_of(folder: Path) -> str | None:
+    """The run that this result is of; None if it does not say."""
     try:
         return str(json.loads((folder / NOTE).read_text(encoding="utf-8"))["run"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def offered(run: str, settings: Settings) -> list[Path]:
+    """What stands under a name among the adapters and models of this machine and is of this run."""
+    shelves = [shelf for shelf in (settings.adapters, settings.models) if shelf.is_dir()]
+    return sorted(folder for shelf in shelves for folder in shelf.iterdir() if run_of(folder) == run)
+
+
+def withdraw(folder: Path) -> None:
+    """Delete what stands under a name.
+
+    Raises: UserError if it cannot be deleted.
+    """
+    try:
+        # First out of the list, whole: a kill in the middle leaves no half of it under its name.
+        trash = folder.rename(folder.with_name(f".deleted-{folder.name}-{secrets.token_hex(4)}"))
+        shutil.rmtree(trash)
+    except OSError as error:
+        raise told(error, folder) from error
 
 
 def _link(source: str, target: str) -> None:

@@ -1,12 +1,11 @@
 """A search over the options of training: the one place that knows what a trial of it is."""
 
 import contextlib
-import dataclasses
 import datetime
 import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ from llm_app.config import Settings
 from llm_app.data.mix import DatasetSpec
 from llm_app.engine.catalog import find_model
 from llm_app.errors import UserError
-from llm_app.jobs.folder import RunFolder, RunNotFound, Spec
+from llm_app.jobs.folder import RunFolder, RunNotFound
 from llm_app.jobs.search import Plan, Search, Tick
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import CHECKPOINTS, Start, Training, config_of, discard, resume_training, start_training
 from llm_app.jobs.train_child import TrainChild
 from llm_app.jobs.train_data import dataset_json, datasets_of, differing_files
 from llm_app.jobs.train_log import read_log
-from llm_app.jobs.train_result import ADAPTER, MODEL, check_name, check_output, free_name, put, shelf_of
+from llm_app.jobs.train_result import ADAPTER, MODEL, check_name, check_output, free_name, put, run_of, shelf_of
 from llm_app.training.config import TrainConfig
 from llm_app.training.events import Step, Validation
 from llm_app.training.reporting import check_reporter
@@ -122,14 +121,25 @@ class TrainTrials:
             if place is None:
                 return
             source = folder.path / place
-            if self._output is not None and not put(source, Path(self._output) / place, run_id):
+            if self._output is not None and not self._put(source, Path(self._output) / place, run_id):
                 raise UserError(f"{Path(self._output) / place} is taken; the best is in {source}.", param="output")
             shelf = shelf_of(place, self._settings)
-            if not put(source, shelf / self._name, run_id):  # taken meanwhile
+            if not self._put(source, shelf / self._name, run_id):  # taken meanwhile
                 put(source, shelf / f"{place}-{run_id}", run_id)
 
+    def _put(self, source: Path, target: Path, run_id: str) -> bool:
+        """In place of what led before the search was given more trials; False if another's result lies there."""
+        before = run_of(target)
+        return put(source, target, run_id, earlier=before if before and self._is_trial(before) else None)
+
+    def _is_trial(self, run_id: str) -> bool:
+        with contextlib.suppress(RunNotFound):
+            link = link_of(self._store.open(run_id))
+            return link is not None and link[0] == self._search
+        return False
+
     def _config_with(self, params: Params) -> TrainConfig:
-        return dataclasses.replace(self._config, **params)
+        return replace(self._config, **params)
 
 
 def start_search(
@@ -160,10 +170,13 @@ def start_search(
     return _search((store or RunStore.of(settings)).create(spec), settings, TrainChild)
 
 
-def resume_search(folder: RunFolder, settings: Settings, *, start: Start = TrainChild) -> Search:
+def resume_search(
+    folder: RunFolder, settings: Settings, *, start: Start = TrainChild, budget: Mapping[str, Any] | None = None
+) -> Search:
     """The rest of a search. Trials that ended are not run again. `start`: what makes the process of a trial.
 
-    Raises: UserError if it is none, its spec is damaged, or its data is not what it was.
+    `budget`: other `trials` or `minutes` than before, those made among them; a search that is over goes on with more.
+    Raises: UserError if it is none, its spec is damaged, its data is not what it was, or the budget is out of range.
     """
     spec = folder.spec()
     if spec.get("kind") != KIND or spec.get("of") != "train":
@@ -174,29 +187,34 @@ def resume_search(folder: RunFolder, settings: Settings, *, start: Start = Train
         raise UserError(
             f"Search {folder.id} cannot go on: {', '.join(differing)} is not what it was. Start a new one.", param="run"
         )
+    if budget:
+        asked = replace(search_of(folder), **budget)
+        with folder:
+            folder.append([{"type": "budget", "trials": asked.trials, "minutes": asked.minutes}])
     return _search(folder, settings, start)
 
 
 def _search(folder: RunFolder, settings: Settings, start: Start) -> Search:
-    spec = folder.spec()
-    asked = search_of(spec)
+    asked = search_of(folder)
     plan = Plan(
-        parse_space(asked.space, TrainConfig), asked.strategy, config_of(spec).seed, asked.trials,
+        parse_space(asked.space, TrainConfig), asked.strategy, config_of(folder.spec()).seed, asked.trials,
         None if asked.minutes is None else asked.minutes * 60,
     )
     return Search(folder, plan, TrainTrials(folder, settings, start))
 
 
-def search_of(spec: Spec) -> SearchConfig:
-    """What a search was asked for.
+def search_of(folder: RunFolder) -> SearchConfig:
+    """What a search was asked for, with the budget that it was given last.
 
     Raises: UserError if it is damaged.
     """
+    budgets = [event for event in folder.events() if event.get("type") == "budget"]
     try:
-        values: Mapping[str, Any] = spec["search"]
-        return SearchConfig(**{**values, "space": tuple(values["space"])})
+        values: Mapping[str, Any] = folder.spec()["search"]
+        asked = SearchConfig(**{**values, "space": tuple(values["space"])})
+        return replace(asked, trials=budgets[-1]["trials"], minutes=budgets[-1]["minutes"]) if budgets else asked
     except (KeyError, TypeError) as error:
-        raise UserError(f"Run {spec.get('id')} has no readable options; start a new search.", param="run") from error
+        raise UserError(f"Run {folder.id} has no readable options; start a new search.", param="run") from error
 
 
 def _check(config: TrainConfig, search: SearchConfig, settings: Settings) -> None:

@@ -50,13 +50,16 @@ class TrainConfig:
     )
     batch_size: int = option(
         2, min=1, max=1024, step=1, label=("Batch size", "批大小"),
-        help=("Examples in one pass through the model.", "一次前向传播的样本数。"),
+        help=(
+            "Examples in one pass through the model; with packing, more of them while they are short.",
+            "一次前向传播的样本数；打包时，短样本会多放几个。",
+        ),
     )
     accumulation: int = option(
         8, min=1, max=1024, step=1, label=("Accumulation", "梯度累积"),
         help=(
-            "Passes before the weights change; the loss is averaged over their trained tokens.",
-            "更新权重前的前向次数；损失按其中参与训练的词元取平均。",
+            "Batches before the weights change; the loss is averaged over all their trained tokens.",
+            "更新权重前累积的批数；损失按其中参与训练的词元取平均。",
         ),
     )
     max_length: int | None = option(
@@ -75,7 +78,7 @@ class TrainConfig:
         help=("The LoRA product is scaled by alpha / rank.", "LoRA 乘积按 alpha / 秩 缩放。"),
     )
     dropout: float = option(
-        0.05, min=0.0, max=0.95, step=0.01, label=("Dropout", "Dropout 比例"),
+        0.0, min=0.0, max=0.95, step=0.01, label=("Dropout", "Dropout 比例"),
         help=("Share of a LoRA layer's inputs set to zero while training.", "训练时 LoRA 层输入被置零的比例。"),
     )
     validation: float = option(

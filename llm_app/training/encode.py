@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby, pairwise
@@ -44,6 +44,30 @@ def encode(
     then the beginning of what the model would see. `now`: the date that a template may write, default today.
     Raises: UserError if the chat template does not take the conversation.
     """
+    whole = _whole(example, tokenizer, responses_only, now)
+    n_cut = max(0, len(whole.ids) - max_length)
+    return replace(whole, ids=whole.ids[:max_length], trained=whole.trained[:max_length], n_cut=n_cut)
+
+
+def encode_all(
+    example: Example, tokenizer: Any, *, max_length: int, responses_only: bool, now: datetime | None = None
+) -> tuple[Encoded, ...]:
+    """As `encode`, but of plain text nothing is cut off: what is longer becomes pieces of at most `max_length` tokens.
+
+    A piece begins with the last token of the one before, so that every token but the first is a target, and once.
+    """
+    if example.turns or example.prompt:  # without its question an answer would be another lesson
+        return (encode(example, tokenizer, max_length=max_length, responses_only=responses_only, now=now),)
+    whole = _whole(example, tokenizer, responses_only, now)
+    pieces = (slice(at, at + max_length) for at in range(0, max(1, len(whole.ids) - 1), max_length - 1))
+    return tuple(
+        Encoded(whole.ids[piece], [place > 0 and learns for place, learns in enumerate(whole.trained[piece])])
+        for piece in pieces
+    )
+
+
+def _whole(example: Example, tokenizer: Any, responses_only: bool, now: datetime | None) -> Encoded:
+    """All of it, however long."""
     reader = _reader(tokenizer, str(tokenizer.chat_template))
     rendered = render(example, reader.template, reader.habits, reader.added, now)
     text, answers = rendered.text, rendered.answers
@@ -56,8 +80,7 @@ def encode(
     if not responses_only:
         trained = [token != tokenizer.bos_token_id or token == end for token in ids]
     trained[:1] = [False] * len(trained[:1])  # nothing stands before it that it could follow from
-    n_masked = rendered.n_masked if responses_only else 0
-    return Encoded(ids[:max_length], trained[:max_length], max(0, len(ids) - max_length), n_masked)
+    return Encoded(ids, trained, n_masked=rendered.n_masked if responses_only else 0)
 
 
 def told_of_masked(examples: Sequence[Encoded]) -> Iterator[Note]:
@@ -80,11 +103,7 @@ def check_trainable(examples: Sequence[Encoded], max_length: int, bad_rows: Sequ
 
     Raises: UserError with the counts.
     """
-    left_out = ""
-    if bad_rows:
-        first = bad_rows[0]
-        left_out = f" {len(bad_rows):,} rows are left out; line {first.origin.line} of {first.origin.dataset}: "
-        left_out += f"{first.reason.rstrip('.')}."
+    left_out = f" {told_of_left_out(bad_rows)}" if bad_rows else ""
     if len(examples) < 2:
         number = "There is no example" if not examples else "There is 1 example"
         raise UserError(f"{number} to train on; it takes at least 2.{left_out}", param="data")
@@ -101,6 +120,13 @@ def check_trainable(examples: Sequence[Encoded], max_length: int, bad_rows: Sequ
             f"None of the {len(examples):,} examples has a token to learn from: their answers are empty, marked as not"
             f" trained, or missing.{cut}{left_out}", param="data",
         )  # fmt: skip
+
+
+def told_of_left_out(bad_rows: Sequence[BadRow]) -> str:
+    """How many rows became no example, and what is wrong with the first one."""
+    first = bad_rows[0]
+    where = f"line {first.origin.line} of {first.origin.dataset}"
+    return f"{len(bad_rows):,} rows are left out; {where}: {first.reason.rstrip('.')}."
 
 
 def spans(encoded: Encoded, tokenizer: Any) -> list[tuple[str, bool]]:

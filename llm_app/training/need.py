@@ -16,11 +16,14 @@ from llm_app.training.config import CPU_LENGTH, GPU_LENGTH, TrainConfig
 from llm_app.training.encode import Encoded
 from llm_app.training.lora import add_lora, linear_layers
 from llm_app.training.loss import HEAD_ROWS
+from llm_app.training.pairs import Pair
+from llm_app.training.rows import n_trained
 
 _LINEAR_BYTES = {"nf4": 0.52, "int8": 1.01}  # a weight, with its share of the scales
 _LEARNED_BYTES = 16  # of a weight that learns: itself, its gradient and two moments, all in float32
 # The outputs of linear layers are kept for the way back, and about as much again of what is made of them.
 _KEPT = 2.0
+TRL_TILE = (4096, 32768)  # tokens and words whose logits TRL holds at once for pairs
 _PROCESS_BYTES = 650 * 2**20  # Python with torch and transformers
 _SPREAD = (0.8, 1.4)  # of everything but the weights
 
@@ -55,7 +58,7 @@ def max_length(source: Source, config: TrainConfig) -> int:
     return min(config.max_length or usual, n_context or config.max_length or usual)
 
 
-def need(source: Source, config: TrainConfig, examples: Sequence[Encoded]) -> Need | None:
+def need(source: Source, config: TrainConfig, examples: Sequence[Encoded | Pair]) -> Need | None:
     """Memory of the run in its largest pass; None for a model whose shape only loading would tell.
 
     Raises: UserError if a target names no layer.
@@ -64,19 +67,34 @@ def need(source: Source, config: TrainConfig, examples: Sequence[Encoded]) -> Ne
     if found is None:
         return None
     shape = shape_of(found, config)
-    lengths = sorted((len(example.ids) for example in examples), reverse=True)[: config.batch_size]
-    n_trained = sum(sorted((example.n_trained for example in examples), reverse=True)[: config.batch_size])
     width = 4 if config.precision == "fp32" or (device_of(config).type == "cpu" and not can_prepack()) else 2
-    n_tokens = sum(lengths) if config.packs else config.batch_size * lengths[0]
+    n_tokens, n_logits = _largest_pass(examples, config, max_length(source, config), shape.vocabulary)
     linear = _LINEAR_BYTES[config.quantization] if config.method == "qlora" else width
     weights = 0.0 if config.method == "full" else shape.n_linear * linear + shape.n_other * width
     kept = shape.n_outputs * _KEPT * width * n_tokens
     if config.checkpoints_gradients:
         kept = kept / shape.n_layers + shape.n_layers * shape.hidden * width * n_tokens
-    logits = min(n_trained, HEAD_ROWS) * shape.vocabulary * (4 + 2 * width)
-    changing = kept + logits + shape.n_learned * _LEARNED_BYTES + _PROCESS_BYTES
+    changing = kept + n_logits * (4 + 2 * width) + shape.n_learned * _LEARNED_BYTES + _PROCESS_BYTES
     low, high = (int(weights + changing * part) for part in _SPREAD)
     return Need(low, high, shape.n_learned)
+
+
+def _largest_pass(
+    examples: Sequence[Encoded | Pair], config: TrainConfig, longest: int, vocabulary: int
+) -> tuple[int, int]:
+    """Tokens in it, padding among them, and logits that are held at once; `longest`: tokens of an example at most."""
+    n = config.batch_size
+    if config.objective == "dpo":
+        n_tokens = n * max(each.n_padded for each in examples if isinstance(each, Pair))
+        return n_tokens, min(n_tokens, TRL_TILE[0]) * min(vocabulary, TRL_TILE[1])
+    lengths, trained = (
+        sorted(found, reverse=True)[: n * config.accumulation]
+        for found in ((len(each.ids) for each in examples), (n_trained(each) for each in examples))
+    )
+    n_read = sum(trained if config.packs else trained[:n])  # more than are read at a time change nothing
+    # Side by side, short examples fill a pass up to the room of long ones.
+    room = max(sum(lengths[:n]), min(sum(lengths), n * longest))
+    return room if config.packs else n * lengths[0], min(n_read, HEAD_ROWS) * vocabulary
 
 
 def shape_of(found: PretrainedConfig, config: TrainConfig) -> Shape:

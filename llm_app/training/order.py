@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -43,3 +44,19 @@ def _shuffled(n: int, seed: int, epoch: int) -> tuple[int, ...]:
     shuffled = list(range(n))
     random.Random(f"{seed} {epoch}").shuffle(shuffled)  # noqa: S311 - an order, not a secret
     return tuple(shuffled)
+
+
+def passes(lengths: Sequence[int], n_a_pass: int, room: int) -> Iterator[range]:
+    """The examples of one step as they go through the model together, in their order.
+
+    `n_a_pass` of them at a time, and as many more as all fit into `room` tokens: short examples alone leave a processor
+    waiting for the weights.
+    """
+    start = 0
+    while start < len(lengths):
+        end, n_tokens = start + n_a_pass, sum(lengths[start : start + n_a_pass])
+        while end < len(lengths) and n_tokens + lengths[end] <= room:
+            n_tokens += lengths[end]
+            end += 1
+        yield range(start, min(end, len(lengths)))
+        start = end

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from llm_app.data.types import Example
+from llm_app.data.types import BadRow, Example
 from llm_app.errors import UserError
-from llm_app.training.encode import Encoded, encode
+from llm_app.training.encode import Encoded, encode, told_of_left_out
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Pair:
         return [False, bool(self.prompt_ids) and self.chosen_ids != self.rejected_ids]
 
     @property
+    def n_padded(self) -> int:
+        """Places that its two texts take side by side: each is filled up to the longer one."""
+        return 2 * (len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids)))
+
+    @property
     def n_answers(self) -> int:
         """Tokens of both answers."""
         return len(self.chosen_ids) + len(self.rejected_ids)
@@ -42,7 +47,7 @@ def encode_pair(example: Example, tokenizer: Any, *, max_length: int, now: datet
     Raises: UserError if it has none, or the chat template does not take the conversation.
     """
     if example.rejected is None:
-        raise UserError(f"Line {example.origin.line} of {example.origin.dataset} has no worse answer to compare with.")
+        raise UserError("It has no worse answer to compare with.")
     chosen, rejected = (
         encode(each, tokenizer, max_length=max_length, responses_only=True, now=now)
         for each in _both(example, example.rejected)
@@ -53,6 +58,21 @@ def encode_pair(example: Example, tokenizer: Any, *, max_length: int, now: datet
     return Pair(
         chosen.ids[:n_prompt], chosen.ids[n_prompt:], rejected.ids[n_prompt:], chosen.n_cut + rejected.n_cut
     )
+
+
+def check_pairs(pairs: Sequence[Pair], bad_rows: Sequence[BadRow] = ()) -> None:
+    """Refuse pairs from which nothing can be learned; `bad_rows` became none.
+
+    Raises: UserError with the counts.
+    """
+    left_out = f" {told_of_left_out(bad_rows)}" if bad_rows else ""
+    if not pairs:
+        raise UserError(f"There is no pair of a better and a worse answer to learn from.{left_out}", param="data")
+    if not any(any(pair.trained) for pair in pairs):
+        raise UserError(
+            f"None of the {len(pairs):,} pairs can be learned from: the answers are equal, empty or cut off.{left_out}",
+            param="data",
+        )
 
 
 def _both(example: Example, worse: str) -> tuple[Example, Example]:

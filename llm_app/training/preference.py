@@ -7,11 +7,10 @@ each validation.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from llm_app.errors import UserError
 from llm_app.training.base import Base
 from llm_app.training.config import TrainConfig
 from llm_app.training.events import Event, Note, Step, Validation
-from llm_app.training.pairs import Pair
+from llm_app.training.pairs import Pair, check_pairs
 from llm_app.training.preference_learner import PreferenceLearner, Rewards
 from llm_app.training.trainer import Trainer
 
@@ -27,10 +26,7 @@ class PreferenceTrainer(Trainer):
     ) -> None:
         # Pairs are padded, as TRL does it, and nothing is to blur the difference between their answers.
         config = replace(config, packs=False, neftune=0.0, dropout=0.0)
-        if not any(any(pair.trained) for pair in train):
-            raise UserError(
-                f"None of the {len(train):,} pairs can be learned from: the answers are equal, empty or cut off."
-            )
+        check_pairs(train)
         self._pairs = PreferenceLearner(base, config)
         useful = [[pair for pair in pairs if any(pair.trained)] for pairs in (train, validation)]
         super().__init__(base, config, *useful, learner=self._pairs)

@@ -18,7 +18,7 @@ from llm_app.training.config import TrainConfig
 from llm_app.training.events import Event, Note, Step, Validation
 from llm_app.training.learner import Learner, Learns
 from llm_app.training.optim import AdamW, clip, rate_at
-from llm_app.training.order import Order
+from llm_app.training.order import Order, passes
 from llm_app.training.processes import Processes, peak_memory_bytes
 from llm_app.training.product import mixed
 from llm_app.training.rows import Tokens, n_trained
@@ -44,7 +44,7 @@ class TrainerState:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is. `n_a_pass`: examples in one pass through the model, fewer than asked for if memory ran out."""
+    """Where a run is. `n_a_pass`: long examples in one pass, fewer than asked for if memory ran out."""
 
     step: int = 0  # steps done
     n_a_pass: int = 1
@@ -163,8 +163,8 @@ class Trainer:
         self._weights.gradient.zero_()
         self.learner.trains(True)
         try:
-            for start in range(0, len(own), self._progress.n_a_pass):
-                passed = own[start : start + self._progress.n_a_pass]
+            for places in self._passes([chosen[i] for i in own]):
+                passed = own[places.start : places.stop]
                 # The first example numbers the pass, however passes are cut and shared out.
                 seed = mixed(self.config.seed, self.step, passed[0])
                 loss = self.learner.loss([chosen[i] for i in passed], seed) / n_targets
@@ -182,6 +182,13 @@ class Trainer:
         loss_sum, n_failed, n_stopping = told.tolist()
         self._has_agreed_to_stop = n_stopping > 0
         return loss_sum if n_failed == 0 else None
+
+    def _passes(self, examples: Sequence[Any]) -> Iterator[range]:
+        """Side by side, short ones fill a pass up to what the longest would take; padded, each counts as one."""
+        n = self._progress.n_a_pass
+        if not self.learner.is_packing:
+            return passes([1] * len(examples), n, 0)
+        return passes([len(example.ids) for example in examples], n, n * self.base.max_length(self.config))
 
     def _halved(self, longest: int) -> Note:
         """Half as many examples a pass, so twice as many passes; the mean over the step stays what it is."""
@@ -248,8 +255,8 @@ class Trainer:
         ordered = sorted(self._validation, key=lambda example: len(example.ids))
         own = ordered[self._processes.index :: self._processes.count]
         total = torch.zeros((), dtype=torch.float64)
-        for start in range(0, len(own), self._progress.n_a_pass):
-            total += self.learner.loss(own[start : start + self._progress.n_a_pass], 0).item()
+        for places in self._passes(own):
+            total += self.learner.loss(own[places.start : places.stop], 0).item()
         total = total.to(self.base.device)
         self._processes.add_up(total)
         return float(total) / sum(map(n_trained, ordered))

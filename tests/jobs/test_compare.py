@@ -147,7 +147,10 @@ def test_a_run_that_was_stopped_is_compared_over_what_it_has(host: Host, home: S
         (TaskOptions(n_shots=1, limit=24), "the number of examples (shots) differs: 0 and 1"),
         (TaskOptions(n_shots=0, limit=12), "the limit differs: 24 and 12 samples"),
         (TaskOptions(n_shots=0, limit=24, seed=7), "the seed of the examples differs: 1234 and 7"),
-        (TaskOptions(n_shots=0, limit=24, uses_chat_template=True), "the use of the chat template differs: no and yes"),
+        (
+            TaskOptions(n_shots=0, limit=24, uses_chat_template=True),
+            "the use of the chat template (--chat-template) differs: no and yes",
+        ),
     ],
     ids=["shots", "limit", "seed", "template"],
 )

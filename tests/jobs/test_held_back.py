@@ -1,6 +1,7 @@
 """Held-back examples as tasks: prompt and reference are what training would have shown, to the token and the letter."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from llm_app.errors import UserError
 from llm_app.jobs.held_back import write_held_back
 from llm_app.training.encode import encode
 from tests import tiny
+from tests.training.templates import STYLES
 
 ORIGIN = Origin("data", 1)
 
@@ -57,12 +59,15 @@ def test_a_text_without_a_prompt_is_asked_how_likely_it_is(tmp_path: Path) -> No
     assert rows_of(tmp_path, "texts.jsonl") == [{"text": "the lazy dog"}]
 
 
-def test_an_example_whose_answer_is_cut_off_is_left_out_and_counted(tmp_path: Path) -> None:
-    examples = [chat("hello", "one"), chat("hello again", "the lazy dog " * 40)]
-    made = write_held_back(tmp_path, examples, tiny.make_tokenizer(), max_length=40)
-    assert (made.n_asked, made.n_left_out) == (1, 1)
+def test_an_example_that_is_cut_off_or_refused_by_the_template_is_left_out_and_counted(tmp_path: Path) -> None:
+    tokenizer = tiny.make_tokenizer(STYLES["Gemma"].source)
+    spoken = chat("hello once more", "two")
+    refused = replace(spoken, turns=(Turn("system", "Be brief."), *spoken.turns))
+    examples = [chat("hello", "one"), chat("hello again", "the lazy dog " * 40), refused]
+    made = write_held_back(tmp_path, examples, tokenizer, max_length=40)
+    assert (made.n_asked, made.n_left_out) == (1, 2)
     with pytest.raises(UserError, match="None of the held-back examples can be asked"):
-        write_held_back(tmp_path, examples[1:], tiny.make_tokenizer(), max_length=40)
+        write_held_back(tmp_path, examples[1:], tokenizer, max_length=40)
 
 
 def test_of_many_the_same_ones_are_asked_in_whatever_order_they_come_and_none_twice(tmp_path: Path) -> None:

@@ -6,14 +6,17 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from eval.compare import Metric
+from eval.report import rows_of
 from eval.types import Result
 from llm_app.jobs import running
+from tests.eval.made_runs import LOGS, run_of, task_run
+from tests.eval.reported_runs import reported
 
 ACCURACY = Metric("acc", "mean", True)
 
 
 def running_score(metrics: list[Metric], answered: list[Result], *, shares_passages: bool = False) -> str:
-    return running.running_score(metrics, answered, shares_passages=shares_passages)
+    return running.running_score(metrics, answered, n_total=1_000, shares_passages=shares_passages)
 
 
 def results(scores: list[object], name: str = "acc") -> list[Result]:
@@ -50,3 +53,16 @@ def test_what_only_the_task_can_put_together_is_not_guessed():
 
 def test_samples_that_share_passages_have_no_interval_while_the_run_goes_on():
     assert running_score([ACCURACY], results([1.0] * 62 + [0.0] * 38), shares_passages=True) == "acc 0.62"
+
+
+@pytest.mark.parametrize(("metric", "scores"), [
+    (Metric("word_perplexity", "weighted_perplexity", False), [(31 * log, 7 + i % 9) for i, log in enumerate(3 * LOGS)]),
+    (Metric("mcc", "matthews_corrcoef", True), [(i % 2, (i % 3) % 2) for i in range(90)]),
+    (ACCURACY, [1.0] * 62 + [0.0] * 38),
+], ids=["perplexity", "mcc", "accuracy"])  # fmt: skip
+def test_with_the_last_sample_score_and_interval_are_those_of_the_finished_run(metric, scores):  # oracle: the report
+    (row,) = rows_of(reported(run=run_of(task_run(scores, metric=metric))))
+    came = results(scores, metric.name)[::-1]  # samples may be answered in any order
+    found = running.estimate_so_far([metric], came, n_total=len(scores), shares_passages=False)
+    assert found is not None and row.low is not None
+    assert (found[1].value, found[1].low, found[1].high) == (row.value, row.low, row.high)

@@ -4,6 +4,8 @@ Oracles: the rows that were written; the trainer's own steps; the weights of the
 """
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,17 +15,20 @@ import pytest
 
 from eval.tasks.rows import rows_of, shipped
 from llm_app.config import Settings
-from llm_app.data.mix import DatasetSpec
+from llm_app.data.mix import DatasetSpec, load
 from llm_app.engine.catalog import ModelEntry, find_model
 from llm_app.errors import UserError
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train_forecast import trial
 from llm_app.jobs.train_log import line_of
+from llm_app.jobs.train_material import split_material
 from llm_app.jobs.train_plan import TrainPlan, plan, plan_text, sentences
+from llm_app.training.base import load_base
 from llm_app.training.config import TrainConfig
-from llm_app.training.encode import encode
 from llm_app.training.events import Step
 from llm_app.training.need import max_length, need, shape_of
+from llm_app.training.preference import PreferenceTrainer
+from llm_app.training.trainer import Trainer
 
 CONFIG = TrainConfig(
     precision="fp32", rank=4, batch_size=2, accumulation=2, max_length=64, validation=0.0, test=0.0, epochs=2.0
@@ -45,24 +50,41 @@ def planned(model: Path, folder: Path, settings: Settings, rows: Sequence[Any], 
     return plan(entry_of(model), dataset(folder, rows), replace(CONFIG, **options), settings, benchmarks=())
 
 
-def test_the_run_takes_the_steps_and_tokens_of_its_plan(tiny_llama: Path, tmp_path: Path, settings: Settings) -> None:
-    from llm_app.data.mix import load
-    from llm_app.training.base import load_base
-    from llm_app.training.trainer import Trainer
+PAIRS = [{"prompt": f"what? {n} ", "chosen": f"two {n}", "rejected": "three " * n} for n in range(7)]
+TEXTS = [{"text": "the quick brown fox jumps over the lazy dog " * number} for number in (1, 2, 9, 17)]
 
-    made = planned(tiny_llama, tmp_path, settings, ROWS)
-    base = load_base(entry_of(tiny_llama), CONFIG, settings)
-    examples = load(dataset(tmp_path, ROWS), CONFIG.seed).examples
-    encoded = [
-        encode(example, base.tokenizer, max_length=base.max_length(CONFIG), responses_only=True) for example in examples
-    ]
-    trainer = Trainer(base, CONFIG, encoded)
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [(ROWS, {}), (TEXTS, {"max_length": 32}), ([*PAIRS, PAIRS[0] | {"rejected": "two 0"}], {"objective": "dpo"})],
+    ids=["prompt and completion", "long texts", "pairs"],
+)
+def test_the_run_takes_the_steps_and_tokens_of_its_plan(
+    rows: list[Any], options: dict[str, Any], tiny_llama: Path, tmp_path: Path, settings: Settings
+) -> None:
+    made = planned(tiny_llama, tmp_path, settings, rows, **options)
+    config = replace(CONFIG, **options)
+    base = load_base(entry_of(tiny_llama), config, settings)
+    tokens = split_material(load(dataset(tmp_path, rows), 0), (0.0, 0.0), 0).tokens(base, config)
+    trainer = (
+        PreferenceTrainer(base, config, tokens.train) if "objective" in options else Trainer(base, config, tokens.train)
+    )
     steps = [event for event in trainer.run() if isinstance(event, Step)]
+    assert made.n_train == len(tokens.train)
     assert made.n_steps == len(steps)
     assert made.n_tokens == sum(step.n_tokens for step in steps)
     assert made.n_trained_tokens == sum(step.n_trained_tokens for step in steps)
-    assert made.max_length == base.max_length(CONFIG)
-    assert made.n_learned == sum(parameter.numel() for _, parameter in trainer.learner.lora.parameters())
+    assert made.max_length == base.max_length(config)
+    assert made.n_learned == sum(math.prod(shape) for shape in trainer.learner.weights.shapes)
+
+
+def test_texts_beyond_the_cut_off_are_told_as_learned_whole(
+    tiny_llama: Path, tmp_path: Path, settings: Settings
+) -> None:
+    made = planned(tiny_llama, tmp_path, settings, TEXTS, max_length=32)
+    (told,) = [note.text for note in made.notes if "learned whole" in note.text]
+    assert re.fullmatch(r"3 texts are longer than 32 tokens .*: in \d+ pieces, which are counted like examples\.", told)
+    assert made.audit.over_long == () and made.audit.n_examples == len(TEXTS) < made.n_train
 
 
 def test_the_plan_tells_each_part_and_which_examples_held_back_are_like_trained_ones(
@@ -106,11 +128,14 @@ def test_three_examples_are_shown_as_the_model_sees_them(tiny_llama: Path, tmp_p
 
 def test_of_a_pair_both_answers_are_counted_and_shown(tiny_llama: Path, tmp_path: Path, settings: Settings) -> None:
     pair, single = {"prompt": "what? ", "chosen": "two", "rejected": "three"}, {"prompt": "what? ", "completion": "two"}
-    made = planned(tiny_llama, tmp_path, settings, [pair, pair, single], objective="dpo")
+    equal = pair | {"rejected": "two"}
+    made = planned(tiny_llama, tmp_path, settings, [pair, pair, single, equal], objective="dpo")
     assert "".join(text for text, _ in made.shown[0].spans).count("what?") == 2
     trained = [text.strip() for text, is_trained in made.shown[0].spans if is_trained]
     assert trained == ["two<|im_end|>", "three<|im_end|>"]
-    assert [row.origin.line for row in made.bad_rows] == [3]
+    assert [row.origin.line for row in made.bad_rows] == [3, 4]
+    assert "its two answers are the same" in made.bad_rows[1].reason
+    assert next(sentences(made))[0].startswith("2 pairs to train on")
 
 
 def test_settings_that_are_not_the_defaults_are_named(tiny_llama: Path, tmp_path: Path, settings: Settings) -> None:
@@ -194,10 +219,17 @@ def test_more_of_anything_needs_more_memory(more: dict[str, Any], tiny_llama: Pa
 
 
 @pytest.mark.verify
-def test_the_memory_of_a_real_run_lies_in_the_range_of_the_formula(tmp_path: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("objective", ["sft", "dpo"])
+def test_the_memory_of_a_real_run_lies_in_the_range_of_the_formula(
+    objective: str, tmp_path: Path, settings: Settings
+) -> None:
     entry = find_model("embedded", settings)
-    data = dataset(tmp_path, [{"prompt": "Count.", "completion": f" {number}" * 120} for number in range(100, 112)])
-    config = TrainConfig(accumulation=1)
+    answers = [f" {number}" * 120 for number in range(100, 112)]
+    rows = [{"prompt": "Count.", "completion": answer} for answer in answers]
+    if objective == "dpo":
+        rows = [{"prompt": "Count.", "chosen": answer, "rejected": answer[::-1]} for answer in answers]
+    data = dataset(tmp_path, rows)
+    config = TrainConfig(accumulation=1, objective=objective)
     formula = plan(entry, data, config, settings, benchmarks=()).forecast
     measured = trial(entry.name, data, config, settings)
     assert formula.basis == "formula" and formula.memory_bytes is not None and measured is not None

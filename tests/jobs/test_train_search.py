@@ -73,6 +73,26 @@ def test_trials_are_training_runs_on_one_split_and_the_best_one_alone_keeps_its_
     assert made == (runs[best.run].path / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
+def test_a_search_that_is_over_goes_on_with_more_trials_and_puts_a_better_one_in_place_of_the_best(
+    tiny_llama: Path, data: Path, settings: Settings, tmp_path: Path
+) -> None:
+    asked = SearchConfig(space=("learning_rate=1e-6,3e-2",), strategy="grid", trials=1)
+    search = search_of(tiny_llama, data, settings, asked, name="found", output=tmp_path / "out")
+    list(search.run())
+    more = resume_search(search.folder, settings, start=InPlace, budget={"trials": 2})
+    assert (more.n_done, more.n_total) == (1, 2)
+    list(more.run())
+    first, best = more.history
+    assert leader(more.history) is best and first == search.history[0]
+    assert [adapter.name for adapter in list_adapters(settings)] == ["found"]
+    weights = (RunStore.of(settings).open(str(best.run)).path / "adapter" / "adapter_model.safetensors").read_bytes()
+    for folder in (settings.adapters / "found", tmp_path / "out" / "adapter"):
+        assert (folder / "adapter_model.safetensors").read_bytes() == weights
+    assert resume_search(search.folder, settings).n_total == 2  # the budget given last stays
+    with pytest.raises(UserError, match="trials must be at least 1"):
+        resume_search(search.folder, settings, budget={"trials": 0})
+
+
 def test_a_trial_that_loses_is_ended_in_the_middle_and_leaves_its_log_alone(
     tiny_llama: Path, data: Path, settings: Settings
 ) -> None:

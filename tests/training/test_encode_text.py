@@ -6,6 +6,7 @@ import pytest
 
 from llm_app.data.types import Example
 from llm_app.errors import UserError
+from llm_app.training.encode import encode_all
 from tests import tiny
 from tests.training.templates import STYLES
 from tests.training.test_encode import HERE, encoded, talk, tokenizer_of, trained_texts
@@ -55,6 +56,38 @@ def test_a_text_that_is_too_long_loses_its_end_and_tells_how_much() -> None:
     cut = encoded(example, tokenizer, max_length=len(whole.ids) - 3)
     assert (cut.ids, cut.trained, cut.n_cut) == (whole.ids[:-3], whole.trained[:-3], 3)
     assert whole.n_cut == 0
+
+
+@pytest.mark.parametrize("n_words", [1, 29, 30, 31, 59, 200])
+@pytest.mark.parametrize("responses_only", [True, False])
+def test_plain_text_is_learned_whole_and_each_token_once(n_words: int, responses_only: bool) -> None:
+    """Oracle: the windows in which lm_eval scores a text token by token, for the ids of the whole text."""
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+    tokenizer, length = tokenizer_of("ChatML"), 30
+    example = Example(HERE, completion="fox " * n_words)
+    first, *rest = encoded(example, tokenizer).ids
+    windows = get_rolling_token_windows(rest, first, length - 1, 1)
+    found = encode_all(example, tokenizer, max_length=length, responses_only=responses_only)
+    assert [(each.ids[:1], each.ids[1:]) for each in found] == [make_disjoint_window(window) for window in windows]
+    assert all(each.trained == [False] + [True] * (len(each.ids) - 1) and each.n_cut == 0 for each in found)
+
+
+def test_a_text_of_nothing_is_one_piece_without_a_target() -> None:
+    tokenizer = tiny.make_tokenizer(None)
+    tokenizer.eos_token = None
+    (found,) = encode_all(Example(HERE), tokenizer, max_length=8, responses_only=True)
+    assert (found.ids, found.trained) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "example", [talk("a?", "the quick fox " * 40), Example(HERE, prompt="a? ", completion="the quick fox " * 40)],
+    ids=["conversation", "prompt and completion"],
+)
+def test_an_answer_is_never_parted_from_its_question(example: Example) -> None:
+    tokenizer = tokenizer_of("ChatML")
+    (found,) = encode_all(example, tokenizer, max_length=32, responses_only=True)
+    assert found == encoded(example, tokenizer, max_length=32) and found.n_cut > 0
 
 
 def test_a_question_that_fills_the_length_leaves_nothing_to_train() -> None:

@@ -69,6 +69,20 @@ def test_the_adapter_that_answered_before_a_measurement_answers_after_it(
     services.host.detach(before)
 
 
+def test_an_adapter_that_was_given_as_a_folder_is_measured_with_each_precision(
+    services: Services, ruler: Any, tiny_adapter: Path
+) -> None:
+    handlers, parts = ruler
+    services.host.attach(str(tiny_adapter))  # it does not lie among the adapters of this machine
+    try:
+        run = handlers.start(asking(), *asked(("fp32",)))[parts.run]
+        assert services.queue.wait(run, 120)
+        rows, refused, _ = ruler_run.read(services.runs().open(run))
+        assert [row.precision for row in rows] == ["fp32"] and refused == []
+    finally:
+        services.host.detach(services.host.adapter or "")
+
+
 @pytest.mark.parametrize("act", ["look", "start", "resume"])
 def test_no_benchmark_binds_to_a_model_that_a_measurement_is_passing_through(
     services: Services, ruler: Any, act: str

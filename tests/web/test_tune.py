@@ -8,7 +8,8 @@ import pytest
 
 from llm_app.data.formats import COLUMNS
 from llm_app.training.config import TrainConfig
-from llm_app.web.tune.data_handlers import DataHandlers, Panel, Parts
+from llm_app.web.tune.data_handlers import DataHandlers
+from llm_app.web.tune.data_parts import Panel, Parts
 from tests.web.test_results import asking, services_of, words
 
 ROWS = [{"question": f"what is {n}?", "reply": f"it is {n + 1} and then {n + 2}"} for n in range(24)]
@@ -30,8 +31,9 @@ def parts() -> Parts:
         gr.Checkbox(), gr.HTML(), gr.HTML(), gr.Button(),
     )  # fmt: skip
     return Parts(
-        gr.State(()), gr.File(), gr.Textbox(), gr.HTML(), gr.HTML(), gr.Radio(), gr.Column(), panel, gr.State(False)
-    )
+        gr.State(()), gr.File(), gr.Textbox(), gr.HTML(), gr.HTML(), gr.Radio(), gr.Column(), panel, gr.State(False),
+        gr.Button(), gr.Button(), gr.HTML(),
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 
 from eval.compare import Comparison, TaskComparison
 from eval.report.markup import Child, Markup, element, joined
-from eval.verdict import change_text, interval_text, metric_text, overall_verdict, p_text, score_text, task_verdict
-from llm_app.web.benchmark.plots import SIGNS, differences
+from eval.verdict import (
+    SIGNS,
+    change_text,
+    interval_text,
+    metric_text,
+    overall_verdict,
+    p_text,
+    score_text,
+    task_verdict,
+)
+from llm_app.web.benchmark.plots import differences
 from llm_app.web.benchmark.results_markup import block, said, told, written
 from llm_app.web.text import STRINGS
 

@@ -7,12 +7,14 @@ from typing import Any
 from eval.compare import Answered
 from eval.compare.changes import answer_text
 from eval.compare.run import Metric
+from eval.report.estimate import Estimate
 from eval.report.markup import Markup, element
+from eval.report.numbers import score_text
 from eval.types import Result
 from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.kept import result_of
-from llm_app.jobs.running import running_score
+from llm_app.jobs.running import estimate_so_far
 from llm_app.web.benchmark.results_markup import block, passage, said, written
 from llm_app.web.benchmark.samples_index import SampleIndex
 from llm_app.web.runs.views import STATUS
@@ -23,21 +25,21 @@ SHOWN_CHARACTERS = 700  # of the end of a prompt: the question stands there, exa
 
 @dataclass
 class TaskSoFar:
-    """One task of the run; `score` is of `n_scored` samples, and made anew when there are more."""
+    """One task of the run; `score` is of `n_in_score` samples, and made anew when there are more."""
 
     name: str
     n_total: int
     metrics: list[Metric]
     shares_passages: bool
     results: dict[int, Result] = field(default_factory=dict)
-    score: str = ""
+    score: tuple[Metric, Estimate] | None = None
     n_in_score: int = 0
 
-    def score_now(self) -> str:
-        """`acc 0.62 ± 0.04`, of what is done."""
+    def score_now(self) -> tuple[Metric, Estimate] | None:
+        """Of what is done; None where there is no score yet."""
         if self.n_in_score != len(self.results):
-            self.score = running_score(
-                self.metrics, list(self.results.values()), shares_passages=self.shares_passages
+            self.score = estimate_so_far(
+                self.metrics, list(self.results.values()), n_total=self.n_total, shares_passages=self.shares_passages
             )
             self.n_in_score = len(self.results)
         return self.score
@@ -140,14 +142,23 @@ def _row(task: TaskSoFar) -> list[Markup]:
     share = n / task.n_total if task.n_total else 0.0
     bar = element("span", element("i", style=f"width:{min(share, 1):.1%}"), class_="bar")
     unscored = said("log_n_unscored", n=task.n_unscored) if task.n_unscored else None
-    metric, _, value = task.score_now().partition(" ")
-    direction = next(("↑" if m.is_higher_better else "↓" for m in task.metrics if m.name == metric), "")
     return [
         element("th", written(task.name), scope="row"),
         element("td", bar, f"{n:,} / {task.n_total:,}", element("small", unscored) if unscored else None, class_="num"),
-        element("td", element("span", f"{metric} {direction}", class_="metric"), f" {value}", class_="num")
-        if value else element("td", "–", class_="num"),
-    ]  # fmt: skip
+        element("td", *_score(task.score_now()), class_="num"),
+    ]
+
+
+def _score(found: tuple[Metric, Estimate] | None) -> list[Markup | str]:
+    """As the table of the finished run has it: what it says of the last sample stays."""
+    if found is None:
+        return ["–"]
+    metric, made = found
+    name = element("span", f"{metric.name} {'↑' if metric.is_higher_better else '↓'}", class_="metric")
+    if made.low is None or made.high is None:
+        return [name, f" {score_text(made.value, made.unit)}"]
+    low, high = score_text(made.low, made.unit), score_text(made.high, made.unit)
+    return [name, f" {score_text(made.value, made.unit)} [{low}, {high}]"]
 
 
 def _tone(task: TaskSoFar) -> str | None:

@@ -11,11 +11,10 @@ from eval.report import Row
 from eval.report.markup import Markup, element, joined
 from eval.report.plots import Bar, Group, bars, radar
 from eval.report.rows import first_rows
-from eval.verdict import change_text, interval_text, p_text
+from eval.verdict import SIGNS, change_text, interval_text, p_text
 from llm_app.web.benchmark.results_markup import block, said
 from llm_app.web.text import STRINGS
 
-SIGNS = {"better": "●", "no detectable change": "○", "worse": "▲", "described": "·"}
 ROW_HEIGHT, LABEL_HEIGHT = 42, 16
 
 

@@ -15,10 +15,10 @@ from llm_app.jobs.compare import read_runs
 from llm_app.jobs.files import read_extracted
 from llm_app.jobs.folder import EVENTS, RunFolder
 from llm_app.jobs.reports import read_report
+from llm_app.jobs.running import N_RESAMPLES_SO_FAR
 from llm_app.web.benchmark.samples_index import SampleIndex
 
 N_FIGURES, N_INDICES, N_COMPARISONS, N_EXTRACTED = 64, 8, 8, 4
-N_RESAMPLES_RUNNING = 200  # intervals that will change with the next sample
 REST = 15  # times as long as computing took, the figures of a running run stay
 
 Value = TypeVar("Value")
@@ -68,7 +68,7 @@ class Shelf:
         if made is not None and (made.stamp == stamp or (is_running and now - made.at < REST * made.seconds)):
             return made.figures
         reported = read_report(key, self._settings)
-        rows = rows_of(reported, n_resamples=N_RESAMPLES_RUNNING) if is_running else rows_of(reported)
+        rows = rows_of(reported, n_resamples_partial=N_RESAMPLES_SO_FAR) if is_running else rows_of(reported)
         slim = replace(reported, run=replace(reported.run, tasks={}), results={}, extracted={})
         figures = Figures(slim, tuple(rows))
         # An interval of few resamples must not stay when the run has ended.

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -102,10 +102,8 @@ class RulerHandlers:
         p = self._parts
         try:
             precisions, ask = _read(values, self._find)
-            loaded, adapter = self._services.host.loaded, self._services.host.adapter
-            config = replace(loaded.config, model=loaded.entry.name, adapter=adapter)
-            store = runs_of(request, self._services)
-            run = ruler_run.start(self._services.host, config, precisions, ask, store)
+            store, host = runs_of(request, self._services), self._services.host
+            run = ruler_run.start(host, host.config, precisions, ask, store)
             self._services.queue.submit(run, owner=store.owner)
         except Exception as error:
             return {p.said: self._failed(error)}

@@ -19,7 +19,7 @@ from llm_app.conversations.tree import Conversation, Details
 from llm_app.errors import UserError
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.chat import asking, views
+from llm_app.web.chat import asking, learn, views
 from llm_app.web.chat.asking import Ask, begun, unusual
 from llm_app.web.chat.history import gone_notice
 from llm_app.web.chat.parts import Parts
@@ -49,6 +49,7 @@ class ChatHandlers:
         self._host = services.host
         self._form = form
         self._store = store
+        self._learning = learn.Learning(services.settings)
 
     def send(self, request: gr.Request, message: object, *values: object) -> Iterator[Update]:
         """Answer a new message. The box is emptied only once the model has taken it."""
@@ -89,6 +90,8 @@ class ChatHandlers:
             yield from self._answer(request, form, shelf, lambda: asking.again(seen, value))
         elif name == "continue":
             yield from self._answer(request, form, shelf, lambda: asking.going_on(seen))
+        elif name in learn.ACTS:
+            yield {self.parts.notice: self._learning.act(request, str(name), seen, value)}
         elif name == "earlier":
             is_place = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6
             yield self.shown(seen, min(int(str(value)), views.first_shown(seen)) if is_place else None)

@@ -24,6 +24,7 @@ PUBLIC_HISTORY_SECONDS = 1_800  # how long a public page's memory holds a conver
 EXAMPLES = ("example_1", "example_2", "example_3")
 # gradio's BrowserState scrambles what it stores; with a key of each start's own, nothing could be read after a restart.
 BROWSER_KEY = "proofbench"
+ACTS = "#conversation .line button[name], #chat-notice button[name]"
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -139,7 +140,7 @@ def _connect(talk: Talk, examples: list[tuple[gr.Button, str]]) -> None:
     events = [
         gr.on([parts.send.click, parts.message.submit], handlers.send, [parts.message, *asked], outputs, **replies),
         parts.conversation.edit(handlers.edit, [parts.first, *asked], outputs, **replies),
-        clicks("#conversation .line button[name]", elem_id="acts").click(handlers.act, asked, outputs, **replies),
+        clicks(ACTS, elem_id="acts").click(handlers.act, asked, outputs, **replies),
     ]
     events += [button.click(handlers.example(words), asked, outputs, **replies) for button, words in examples]
     events += [

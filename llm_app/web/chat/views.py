@@ -22,7 +22,7 @@ from llm_app.web.views import joined, notice, percent
 NOTE_TITLE = "Speed, time to the first token, length, seed · 速度、首个词元的等待时间、长度、随机种子"
 MAX_SHOWN = 80  # messages at once: a browser takes seconds to draw many hundred; the rest is a press away
 EXCERPT = 40  # characters of a message by which it is named
-ACTS = {"again": "act_again", "continue": "act_continue", "branch": "act_branch"}
+ACTS = {"again": "act_again", "continue": "act_continue", "branch": "act_branch", "learn": "act_learn"}
 ENDINGS = {
     "cancelled": "stopped", "length": "cut_at_length", "time": "cut_at_time", "failed": "failed", "edited": "edited",
 }  # fmt: skip
@@ -71,6 +71,8 @@ def line(conversation: Conversation, turn: Turn, n_before: int = 0) -> str:
     if turn.role == "assistant" and is_last and turn.content:
         acts.append(_button("continue", turn.id))
     acts.append(_button("branch", turn.id))
+    if turn.role == "assistant" and turn.content:
+        acts.append(_button("learn", turn.id))
     note = _note(final_note(turn.details)) if turn.role == "assistant" else ""
     how = _how(turn) if turn.details is not None else ""
     return f'<div class="line {turn.role}">{note}<span class="acts">{"".join(acts)}</span>{how}</div>'

@@ -93,8 +93,8 @@ class RunHandlers:
         """Remove the shown run for good."""
         try:
             store = runs_of(request, self._services)
-            self._services.delete_run(store, seen.run_id)
-            said = notice(text.both("run_deleted"))
+            with_it = ", ".join(self._services.delete_run(store, seen.run_id))
+            said = notice(text.both("run_deleted_with", names=with_it) if with_it else text.both("run_deleted"))
             return {self._parts.watched: (), **self._look(store, (), page, seen), self._parts.notice: said}
         except Exception as error:
             return {**self._failed(error), **self.keep()}

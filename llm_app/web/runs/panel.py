@@ -49,7 +49,7 @@ class History:
     older: gr.Button
 
 
-def build_card(tab: str, stop_label: str = "stop") -> Card:
+def build_card(tab: str, stop_label: str = "stop", delete_question: str = "run_delete_question") -> Card:
     """The card of the run that is watched; `tab` begins the names of its elements."""
     with gr.Column(elem_classes="run-box", min_width=0):
         card = html("", elem_id=f"{tab}-card")
@@ -63,7 +63,7 @@ def build_card(tab: str, stop_label: str = "stop") -> Card:
             )  # fmt: skip
             delete = _button("run_delete", f"{tab}-delete", "quiet")
             with gr.Row(elem_classes=["question", GONE], equal_height=False) as question:
-                html(f"<span>{text.both('run_delete_question')}</span>", elem_classes="ask-box")
+                html(f"<span>{text.both(delete_question)}</span>", elem_classes="ask-box")
                 yes = _button("run_delete_yes", f"{tab}-delete-yes", variant="stop", is_shown=True)
                 keep = _button("run_keep", f"{tab}-keep", is_shown=True)
         notice = html("", elem_id=f"{tab}-run-notice", elem_classes="run-notice")

@@ -1,5 +1,6 @@
 """Data of the coming training run: example data, uploads, paths; the layout of each, and its weight."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -9,8 +10,11 @@ from llm_app.data.mix import MAX_WEIGHT
 from llm_app.data.read import KINDS
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.html import GONE, html
-from llm_app.web.tune.data_handlers import ENCODINGS, DataHandlers, Panel, Parts
+from llm_app.web.html import GONE, html, memory
+from llm_app.web.tune.data_draft import ENCODINGS
+from llm_app.web.tune.data_handlers import DataHandlers
+from llm_app.web.tune.data_parts import Panel, Parts
+from llm_app.web.tune.settings import SettingsForm
 
 LAYOUT_NAMES = {name: f"layout_{name}" for name in LAYOUTS}
 COLUMN_NAMES = {name: f"column_{name}" for name in COLUMNS}
@@ -18,12 +22,26 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private",
 MAX_SPLIT = 100
 
 
-def build_data(services: Services) -> gr.State:
-    """The part, in the place where it is called. The state holds the data sets, as a tuple of DatasetSpec."""
-    data: gr.State = gr.State(())
+@dataclass(frozen=True)
+class DataPart:
+    """The part: what changes, and its buttons by what they do."""
+
+    parts: Parts
+    buttons: dict[str, gr.Button]
+
+    @property
+    def data(self) -> gr.State:
+        """The data sets, as a tuple of DatasetSpec."""
+        return self.parts.data
+
+
+def build_data(services: Services) -> DataPart:
+    """The components, in the place where it is called."""
     with gr.Row(elem_classes="choose", equal_height=False):
         html(f"<h2>{text.both('tune_data')}</h2>", elem_classes="step-box")
         example = _button("tune_use_example", "tune-example")
+        answers = _button("tune_use_answers", "tune-answers", visible="hidden")
+        votes = _button("tune_use_votes", "tune-votes", visible="hidden")
         bring = _button("tune_add_data", "tune-add")
     with gr.Column(elem_classes=["own-panel", "bring", GONE], min_width=0) as panel:
         file = gr.File(
@@ -43,9 +61,11 @@ def build_data(services: Services) -> gr.State:
             [], label=text.label("tune_data_sets"), show_label=False, container=False, elem_id="tune-data-list"
         )  # fmt: skip
     chosen = _panel()
-    parts = Parts(data, file, path, said, rows, radio, panel, chosen, gr.State(False))
-    _connect(DataHandlers(services, parts), parts, {"example": example, "bring": bring, "take": take})
-    return data
+    kept = memory("proofbench.tune-data", elem_id="tune-kept")
+    parts = Parts(
+        gr.State(()), file, path, said, rows, radio, panel, chosen, gr.State(False), answers, votes, kept
+    )  # fmt: skip
+    return DataPart(parts, {"example": example, "bring": bring, "take": take})
 
 
 def _panel() -> Panel:
@@ -87,10 +107,18 @@ def _panel() -> Panel:
     return Panel(box, about, layout, weight, encoding, fold, columns, split_at, is_chat, preview, bad, remove)
 
 
-def _connect(handlers: DataHandlers, parts: Parts, buttons: dict[str, gr.Button]) -> None:
+def connect_data(services: Services, part: DataPart, settings: SettingsForm, tab: Any) -> None:
+    """What they do, once the settings stand: votes are for preference tuning."""
+    parts, buttons, objective = part.parts, part.buttons, settings.control("objective")
+    handlers = DataHandlers(services, parts)
     outputs, chosen = parts.all(), parts.chosen
     form = [parts.data, parts.radio, *chosen.inputs]
     buttons["example"].click(handlers.example, [parts.data], outputs, **QUICK)
+    parts.answers.click(handlers.answers, [parts.data], outputs, **QUICK)
+    parts.votes.click(handlers.votes(objective), [parts.data], [*outputs, objective], **QUICK)
+    parts.kept.load(handlers.restore, None, outputs, **QUICK)
+    if isinstance(tab, gr.Tab):
+        tab.select(handlers.arrive, None, [parts.answers, parts.votes], **QUICK)
     buttons["bring"].click(handlers.bring, [parts.is_open], outputs, **QUICK)
     parts.file.upload(handlers.upload, [parts.data, parts.file], outputs, **QUICK)
     gr.on([buttons["take"].click, parts.path.submit], handlers.take, [parts.data, parts.path], outputs, **QUICK)
@@ -101,5 +129,7 @@ def _connect(handlers: DataHandlers, parts: Parts, buttons: dict[str, gr.Button]
     gr.on(changes, handlers.change, form, outputs, **QUICK)
 
 
-def _button(name: str, elem_id: str, *classes: str) -> gr.Button:
-    return gr.Button(text.label(name), elem_id=elem_id, elem_classes=list(classes), size="sm", scale=0, min_width=0)
+def _button(name: str, elem_id: str, *classes: str, visible: bool | str = True) -> gr.Button:
+    return gr.Button(
+        text.label(name), elem_id=elem_id, elem_classes=list(classes), size="sm", scale=0, min_width=0, visible=visible
+    )  # fmt: skip

@@ -16,6 +16,8 @@ from llm_app.data.table import Limits, Reading, Table
 from llm_app.data.types import BadRow, Example
 from llm_app.errors import UserError
 from llm_app.jobs import train_public
+from llm_app.web.failures import SentenceError
+from llm_app.web.tune.data_draft import ENCODINGS
 
 MAX_DATASETS = 20
 MAX_KEPT = 6  # tables, of all visitors
@@ -76,6 +78,31 @@ class Desk:
         """Ask before they are read. Raises: UserError for too many."""
         if len(data) > self._n_most:
             raise UserError(f"A run takes at most {self._n_most} data sets here.", param="data")
+
+    def corrected(self, spec: DatasetSpec, form: Sequence[object]) -> DatasetSpec:
+        """The data set as the form would have it.
+
+        Raises: UserError for what no form of ours sends, or a layout that is none.
+        """
+        layout, weight, encoding, split_at, is_chat, *chosen = form
+        columns = dict(zip(COLUMNS, chosen, strict=True))
+        may_be_empty = [split_at, *columns.values()]
+        texts = [layout, encoding, *("" if one is None else one for one in may_be_empty)]
+        if not all(isinstance(one, str) for one in texts) or not isinstance(is_chat, bool):
+            raise SentenceError("wrong_value")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or encoding not in ("auto", *ENCODINGS):
+            raise SentenceError("wrong_value")
+        reading = reading_of(str(encoding))
+        if reading != spec.reading:  # other columns, perhaps: they are found anew
+            return replace(spec, reading=reading, mapping=None, weight=float(weight))
+        detected = self.read(replace(spec, mapping=None)).mapping
+        if layout not in USED:
+            raise SentenceError("wrong_value")
+        named = {name: str(column) if column else None for name, column in columns.items()}
+        mapping = corrected(
+            spec.mapping or detected, str(layout), named, is_chat=is_chat, split_at=str(split_at or "")
+        )
+        return replace(spec, weight=float(weight), mapping=None if mapping == detected else mapping)
 
     def table(self, spec: DatasetSpec) -> Table:
         """Its rows, whatever they mean.

@@ -1,17 +1,16 @@
 """What the data part does. Which files lie there is kept on the server: no name from the browser is trusted."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-import llm_app.data
 from llm_app.data import dataset_info
-from llm_app.data.formats import COLUMNS, detect
 from llm_app.data.formats import Mapping as Columns
+from llm_app.data.formats import detect
 from llm_app.data.mix import DatasetSpec
 from llm_app.data.table import Table
 from llm_app.data.types import Note
@@ -19,78 +18,69 @@ from llm_app.errors import UserError
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.failures import SentenceError, failed
-from llm_app.web.html import GONE, unfolded
+from llm_app.web.gathered import ANSWERS, PAIRS, Gathered
+from llm_app.web.html import GONE, sent, shown, unfolded
+from llm_app.web.tune import data_draft as draft
 from llm_app.web.tune import data_views as views
-from llm_app.web.tune.data_desk import USED, Desk, Known, added, corrected, reading_of
+from llm_app.web.tune.data_desk import USED, Desk, Known, added
+from llm_app.web.tune.data_parts import Parts
 from llm_app.web.tune.data_shelf import DataShelf
 from llm_app.web.views import notice
 from llm_app.web.visitor import visitor_of
 
-EXAMPLE = Path(llm_app.data.__file__).parent / "examples" / "calendar.jsonl"
-ENCODINGS = ("utf-8", "utf-16", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252")
 CHATS = ("prompt_completion", "preference", "alpaca")  # layouts that can do without the chat template
 MAX_CHOICES, MAX_PATH = 200, 1_000
 Update = dict[Any, Any]
 Data = tuple[DatasetSpec, ...]
 
 
-@dataclass(frozen=True)
-class Panel:
-    """What is shown of the data set that is picked. `columns`: by what they hold."""
-
-    box: gr.Column
-    about: gr.HTML
-    layout: gr.Dropdown
-    weight: gr.Number
-    encoding: gr.Dropdown
-    fold: gr.Accordion
-    columns: Mapping[str, gr.Dropdown]
-    split_at: gr.Textbox
-    is_chat: gr.Checkbox
-    preview: gr.HTML
-    bad: gr.HTML
-    remove: gr.Button
-
-    @property
-    def inputs(self) -> list[Any]:
-        """What the form sends."""
-        return [self.layout, self.weight, self.encoding, self.split_at, self.is_chat, *self.columns.values()]
-
-    def all(self) -> list[Any]:
-        """Every one of them."""
-        return [self.box, self.about, self.fold, *self.inputs, self.preview, self.bad]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The components that change. `data` stays on the server; `bring`: where files come in."""
-
-    data: gr.State
-    file: gr.File
-    path: gr.Textbox
-    notice: gr.HTML
-    rows: gr.HTML
-    radio: gr.Radio
-    bring: gr.Column
-    chosen: Panel
-    is_open: gr.State
-
-    def all(self) -> list[Any]:
-        """Every one of them."""
-        own = [getattr(self, field.name) for field in fields(self) if field.name != "chosen"]
-        return [*own, *self.chosen.all()]
-
-
 class DataHandlers:
     """The handlers. Whoever asks gets to files of their own only; paths are for the owner of this machine."""
 
     def __init__(self, services: Services, parts: Parts) -> None:
-        self._services, self._parts = services, parts
-        self._desk = Desk(services.settings)
+        self._settings, self._parts = services.settings, parts
+        self._desk, self._gathered = Desk(services.settings), Gathered(services.settings)
 
     def example(self, data: Data) -> Update:
         """Put the example data on the desk."""
-        return self._try(lambda: self._add(data, [DatasetSpec(str(EXAMPLE))]))
+        return self._try(lambda: self._add(data, [DatasetSpec(str(draft.EXAMPLE))]))
+
+    def answers(self, request: gr.Request, data: Data) -> Update:
+        """Put the answers that were added in the Chat tab on the desk, as they are now."""
+        return self._try(lambda: self._from_chat(request, data, ANSWERS))
+
+    def votes(self, objective: Any) -> Callable[..., Update]:
+        """A handler that puts the votes of the Chat tab on the desk as pairs, and chooses preference tuning."""
+
+        def votes(request: gr.Request, data: Data) -> Update:
+            return self._try(lambda: {**self._from_chat(request, data, PAIRS), objective: "dpo"})
+
+        return votes
+
+    def arrive(self, request: gr.Request) -> Update:
+        """The tab was opened: what the Chat tab has for it, with how much."""
+        parts = self._parts
+        try:
+            visitor = visitor_of(request, self._settings)
+            counts = [self._gathered.text(visitor, name).count("\n") for name in (ANSWERS, PAIRS)]
+        except UserError:  # no cookie: nothing was gathered either
+            counts = [0, 0]
+        return dict(zip((parts.answers, parts.votes), (shown(n > 0) for n in counts), strict=True))
+
+    def restore(self, request: gr.Request, event: gr.EventData) -> Update:
+        """What lay on the desk before a reload."""
+
+        def restore() -> Update:
+            kept = sent(event, "value")
+            if not kept:
+                return {}
+            found, n_gone = draft.read(kept, self._settings, self._shelf(request))
+            self._desk.check_number(found)
+            data = tuple(self._as_now(spec) for spec in found)
+            said = notice(text.both("tune_gone", n=n_gone), "warning") if n_gone else ""
+            return {self._parts.data: data, **self._shown(data, 0), self._parts.notice: said}
+
+        return self._try(restore)
 
     def bring(self, is_open: bool) -> Update:
         """Show or hide the place where files come in."""
@@ -103,9 +93,8 @@ class DataHandlers:
             uploads = [Path(file) for file in files if isinstance(file, str)] if isinstance(files, list) else []
             if not uploads or not all(upload.is_file() for upload in uploads):
                 raise SentenceError("own_no_file")  # gradio has made sure that they are this visitor's
-            settings = self._services.settings
             try:
-                kept = DataShelf.of(settings, visitor_of(request, settings)).keep(uploads)
+                kept = self._shelf(request).keep(uploads)
             finally:
                 for upload in uploads:
                     upload.unlink(missing_ok=True)  # gradio would keep its copy for an hour
@@ -117,7 +106,7 @@ class DataHandlers:
         """Put a file of this machine on the desk."""
 
         def take() -> Update:
-            if self._services.settings.is_public:
+            if self._settings.is_public:
                 raise SentenceError("public_mode")
             if not isinstance(path, str) or len(path) > MAX_PATH:
                 raise SentenceError("wrong_value")
@@ -148,13 +137,25 @@ class DataHandlers:
 
         def change() -> Update:
             n = _place(data, place)
-            spec = self._corrected(data[n], form)
+            spec = self._desk.corrected(data[n], form)
             changed = (*data[:n], spec, *data[n + 1 :])
             if changed == data:
                 return {}
             return {self._parts.data: changed, **self._shown(changed, n)}
 
         return self._try(change)
+
+    def _from_chat(self, request: gr.Request, data: Data, name: str) -> Update:
+        """A copy as things stand, in place of an older one."""
+        words = self._gathered.text(visitor_of(request, self._settings), name)
+        if not words:
+            raise SentenceError("tune_nothing_from_chat")
+        shelf = self._shelf(request)
+        others = tuple(spec for spec in data if not (Path(spec.path).name == name and shelf.holds(Path(spec.path))))
+        return self._add(others, [DatasetSpec(str(shelf.keep_text(name, words)))])
+
+    def _shelf(self, request: gr.Request) -> DataShelf:
+        return DataShelf.of(self._settings, visitor_of(request, self._settings))
 
     def _bring_in(self, data: Data, paths: Sequence[Path]) -> Update:
         """The files themselves, or the data sets that a dataset_info.json among them describes."""
@@ -174,10 +175,7 @@ class DataHandlers:
     def _add(self, data: Data, specs: Sequence[DatasetSpec], notes: Sequence[Note] = ()) -> Update:
         """Read and show them. What was read now says what it is, so that it must stay so until it is trained on."""
         self._desk.check_number(added(data, specs))
-        read = []
-        for spec in specs:
-            known = self._desk.read(spec)
-            read.append(replace(spec, sha256=known.table.digest))
+        read = [replace(spec, sha256=self._desk.read(spec).table.digest) for spec in specs]
         found = added(data, read)
         place = next(n for n, spec in enumerate(found) if spec.path == read[-1].path)
         said = "".join(notice(text.pair((note.text, note.text_zh))) for note in notes)
@@ -186,33 +184,12 @@ class DataHandlers:
             self._parts.is_open: False, self._parts.bring: unfolded(False, "own-panel", "bring"),
         }  # fmt: skip
 
-    def _corrected(self, spec: DatasetSpec, form: Sequence[object]) -> DatasetSpec:
-        layout, weight, encoding, split_at, is_chat, *chosen = form
-        columns = dict(zip(COLUMNS, chosen, strict=True))
-        may_be_empty = [split_at, *columns.values()]
-        texts = [layout, encoding, *("" if one is None else one for one in may_be_empty)]
-        if not all(isinstance(one, str) for one in texts) or not isinstance(is_chat, bool):
-            raise SentenceError("wrong_value")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or encoding not in ("auto", *ENCODINGS):
-            raise SentenceError("wrong_value")
-        reading = reading_of(str(encoding))
-        if reading != spec.reading:  # other columns, perhaps: they are found anew
-            return replace(spec, reading=reading, mapping=None, weight=float(weight))
-        detected = self._desk.read(replace(spec, mapping=None)).mapping
-        if layout not in USED:
-            raise SentenceError("wrong_value")
-        named = {name: str(column) if column else None for name, column in columns.items()}
-        mapping = corrected(
-            spec.mapping or detected, str(layout), named, is_chat=is_chat, split_at=str(split_at or "")
-        )
-        return replace(spec, weight=float(weight), mapping=None if mapping == detected else mapping)
-
     def _shown(self, data: Data, place: int) -> Update:
         parts, panel = self._parts, self._parts.chosen
         known = [self._read(spec) for spec in data]
         choices = [(views.choice(spec, one), str(n)) for n, (spec, one) in enumerate(zip(data, known, strict=True))]
         update: Update = {
-            parts.rows: views.rows(data, known), parts.notice: "",
+            parts.rows: views.rows(data, known), parts.notice: "", parts.kept: draft.written(data, self._settings),
             parts.radio: gr.update(choices=choices, value=str(place) if data else None),
         }  # fmt: skip
         if not data:
@@ -236,6 +213,10 @@ class DataHandlers:
             return self._desk.read(spec)
         except UserError as error:
             return error
+
+    def _as_now(self, spec: DatasetSpec) -> DatasetSpec:
+        known = self._read(spec)
+        return spec if isinstance(known, UserError) else replace(spec, sha256=known.table.digest)
 
     def _form(self, spec: DatasetSpec, table: Table, mapping: Columns) -> Update:
         """The controls for one data set."""

@@ -42,7 +42,7 @@ class DataShelf:
     """The uploads of one owner; those of others cannot even be named."""
 
     def __init__(self, root: Path, limits: Limits) -> None:
-        self.root, self._limits = root, limits
+        self.root, self.limits = root, limits
 
     @classmethod
     def of(cls, settings: Settings, visitor: str | None) -> "DataShelf":
@@ -61,16 +61,12 @@ class DataShelf:
         if not 0 < len(names) <= MAX_FILES or len(set(names)) < len(names):
             raise UserError(f"Upload 1 to {MAX_FILES} files at once, each under a name of its own.", param="data")
         n_bytes = sum(upload.stat().st_size for upload in uploads)
-        if n_bytes > self._limits.upload_bytes:
-            limit = self._limits.upload_bytes // MEGABYTE
+        if n_bytes > self.limits.upload_bytes:
+            limit = self.limits.upload_bytes // MEGABYTE
             size = n_bytes / MEGABYTE
             raise UserError(f"These files have {size:.1f} MB; {limit} MB is the limit here.", param="data")
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            if self._limits.seconds is not None:
-                sweep(self.root.parent, self._limits.seconds, VISITORS_BYTES)
-                self.root.mkdir(exist_ok=True)
+            self.make_room()
             folder = self.root / _key(uploads, names)
             if not folder.is_dir():
                 self._place(uploads, names, folder)
@@ -78,6 +74,21 @@ class DataShelf:
         except OSError as error:
             raise UserError(f"The files could not be kept: {error.strerror}. Make room on the disk.") from error
         return [folder / name for name in names]
+
+    def keep_text(self, name: str, text: str) -> Path:
+        """Take in what was written here, as if it had been uploaded under this name. Raises: as `keep`."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_text(text, encoding="utf-8")
+            return self.keep([path])[0]
+
+    def make_room(self) -> None:
+        """The folder is there, and what is too old or too much in it, or beside it, is not."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        if self.limits.seconds is not None:
+            sweep(self.root.parent, self.limits.seconds, VISITORS_BYTES)
+            self.root.mkdir(exist_ok=True)
 
     def holds(self, path: Path) -> bool:
         """Whether this is a file of this shelf."""
@@ -101,8 +112,8 @@ class DataShelf:
         folders = [path for path in self.root.iterdir() if _KEY.fullmatch(path.name)]
         newest = sorted(folders, key=changed, reverse=True)
         for n, folder in enumerate(newest):
-            is_old = self._limits.seconds is not None and time.time() - changed(folder) > self._limits.seconds
-            if is_old or n >= self._limits.n_uploads - 1:
+            is_old = self.limits.seconds is not None and time.time() - changed(folder) > self.limits.seconds
+            if is_old or n >= self.limits.n_uploads - 1:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -35,9 +35,10 @@ def examples(plan: TrainPlan) -> str:
 def _facts(plan: TrainPlan, *, is_measuring: bool) -> Iterator[Fact]:
     held = filled("plan_held_back", n=plan.n_validation + plan.n_test)
     yield "plan_steps", _same(f"{plan.n_steps:,}"), filled("plan_cut_off", n=plan.max_length)
-    yield "plan_examples", _same(f"{plan.n_train:,}"), held
+    yield "plan_pairs" if plan.has_pairs else "plan_examples", _same(f"{plan.n_train:,}"), held
     share = plan.n_trained_tokens / plan.n_tokens if plan.n_tokens else 0.0
-    yield "plan_tokens", _same(_short(plan.n_tokens)), filled("plan_trained_share", share=f"{share:.0%}")
+    of_these = "plan_compared_share" if plan.has_pairs else "plan_trained_share"
+    yield "plan_tokens", _same(_short(plan.n_tokens)), filled(of_these, share=f"{share:.0%}")
     yield "plan_time", *_time(plan.forecast, is_measuring=is_measuring)
     yield "plan_memory", *_memory(plan.forecast)
     if plan.n_learned is not None:

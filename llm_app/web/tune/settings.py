@@ -42,6 +42,11 @@ class SettingsForm:
         """Every one of them."""
         return [self.model, self.name, *self.form.controls]
 
+    def control(self, name: str) -> Component:
+        """The control of one option."""
+        names = [field.name for field, _ in options_of(TrainConfig)]
+        return self.form.controls[names.index(name)]
+
     def read(self, values: Sequence[object]) -> Asked:
         """What the values of the controls stand for.
 

@@ -12,7 +12,7 @@ from llm_app.web.runs import panel
 from llm_app.web.runs.kind import Kind
 from llm_app.web.runs.views import ADVICE, Manner
 from llm_app.web.tune.after import build_after
-from llm_app.web.tune.data import build_data
+from llm_app.web.tune.data import build_data, connect_data
 from llm_app.web.tune.discard import build_discard
 from llm_app.web.tune.live import TrainTally
 from llm_app.web.tune.overlay import build_overlay
@@ -31,11 +31,11 @@ def build_tune_tab(page: gr.Blocks, services: Services) -> None:
     trainings = Trainings(services)
     watched, selected, timer = gr.State(()), gr.State(""), gr.Timer(2.0)
     html(f'<p class="intro">{text.both("tune_intro")}</p>')
-    with gr.Row(elem_classes="work", equal_height=False):
+    with gr.Row(elem_classes="work", equal_height=False) as work:
         with gr.Column(elem_classes="steps", min_width=0):
             data = build_data(services)
-            start = build_start(services, data, watched)
-            card = panel.build_card("tune", "tune_stop_save")
+            start = build_start(services, data.data, watched)
+            card = panel.build_card("tune", "tune_stop_save", "tune_delete_question")
             build_discard(services, trainings, card, selected)
             build_after(services, selected, timer)
             history = panel.build_history("tune")
@@ -46,7 +46,8 @@ def build_tune_tab(page: gr.Blocks, services: Services) -> None:
             with gr.Accordion(text.label("show_command"), open=False, elem_classes="fold"):
                 start.command.render()
     with search_place:
-        build_search(page, services, settings, data, watched)
+        build_search(page, services, settings, data.data, watched)
+    connect_data(services, data, settings, work.parent)
     empty = f'<section class="run empty"><p>{text.both("no_tuning_yet")}</p></section>'
     kind = Kind((KIND,), TrainTally, trainings.resume, empty, STEPS, keeps_body=True, aside=TrainTally.aside)
     panel.connect(page, services, kind, card, history, watched=watched, selected=selected)

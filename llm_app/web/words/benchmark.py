@@ -110,7 +110,7 @@ STRINGS: dict[str, Text] = {
         "还没有运行记录。“冒烟测试”不到一分钟且无需联网：选中它，再点“开始”。",
     ),
     "col_done": ("Done", "已完成"),
-    "score_so_far": ("Score so far ± 95 %", "当前得分 ± 95% 区间"),
+    "score_so_far": ("Score so far, 95 % interval", "当前得分与 95% 置信区间"),
     "log_title": ("Log, newest first", "日志（最新在前）"),
     "log_unscored": ("has no score:", "无得分："),
     "log_n_unscored": ("{n:,} without a score", "{n:,} 个无得分"),

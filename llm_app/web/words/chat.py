@@ -57,6 +57,27 @@ STRINGS: dict[str, Text] = {
     "act_again": ("Regenerate", "重新生成"),
     "act_continue": ("Continue", "继续写"),
     "act_branch": ("Branch", "分出新对话"),
+    "act_learn": ("Add to data set", "加入数据集"),
+    "learn_added": (
+        "Added to the data set of your chats ({n:,} so far): in Tune, press “Answers from Chat”.",
+        "已加入对话数据集（现有 {n:,} 条）：在“微调”中点“对话中的回答”即可使用。",
+    ),
+    "learn_public": (
+        "It lies on this server, for you alone, and is thrown away after some hours.",
+        "数据保存在本服务器上，仅你可用，数小时后会被清除。",
+    ),
+    "learn_open": ("Open Tune", "打开“微调”"),
+    "learn_undo": ("Take it out again", "撤回"),
+    "learn_out": ("Taken out of the data set again ({n:,} left).", "已从数据集中移除（还剩 {n:,} 条）。"),
+    "learn_gone": ("This answer is not in the data set any more.", "这条回答已不在数据集中。"),
+    "learn_full": (
+        "The data set of your chats has reached {max} MB, the most that is kept. Train on what is there.",
+        "对话数据集已达上限 {max} MB。请先用现有数据训练。",
+    ),
+    "learn_no_dialogue": (
+        "Only an answer in a dialogue can be learned: question and answer in turn, none of them empty.",
+        "只有一问一答、内容都不为空的对话中的回答才能加入数据集。",
+    ),
     "act_earlier": ("Show earlier ones ({n:,})", "显示更早的消息（{n:,} 条）"),
     "older": ("Version before", "上一个版本"),
     "newer": ("Version after", "下一个版本"),

@@ -46,6 +46,7 @@ STRINGS: dict[str, Text] = {
     "run_note_hint": ("What was this run for?", "这次运行是为了什么？"),
     "run_note_kept": ("The note is kept.", "备注已保存。"),
     "run_deleted": ("The run was deleted.", "运行已删除。"),
+    "run_deleted_with": ("The run was deleted, and {names} with it.", "运行已删除，{names} 也一并删除。"),
     "run_resuming": ("Reading the tasks of this run.", "正在读取这次运行的任务。"),
     "run_resume_model": (
         "This run belongs to {wanted}. Load that above, then resume.",

@@ -5,6 +5,15 @@ from llm_app.options import Text
 STRINGS: dict[str, Text] = {
     "tune_data": ("Data", "数据"),
     "tune_use_example": ("Use the example data", "使用示例数据"),
+    "tune_use_answers": ("Answers from Chat", "对话中的回答"),
+    "tune_use_votes": ("Votes from Chat", "对话中的投票"),
+    "tune_nothing_from_chat": (
+        "Chat has nothing for this yet: add an answer to the data set, or vote in Compare.",
+        "“对话”里还没有可用的内容：请先把回答加入数据集，或在“对比”中投票。",
+    ),
+    "tune_gone": (
+        "Data sets that lay here and are gone meanwhile: {n}. Add them again.", "已不存在的数据集：{n} 个，请重新添加。",
+    ),
     "tune_add_data": ("Add data…", "添加数据…"),
     "tune_file": (
         "JSONL, JSON, CSV, TSV, Parquet or text; with a dataset_info.json if you have one",
@@ -81,9 +90,11 @@ STRINGS: dict[str, Text] = {
     "plan_steps": ("Steps", "步数"),
     "plan_cut_off": ("examples cut at {n:,} tokens", "样本截断于 {n:,} 个词元"),
     "plan_examples": ("Examples", "样本"),
+    "plan_pairs": ("Pairs of answers", "回答对"),
     "plan_held_back": ("and {n:,} held back", "另留出 {n:,} 个"),
     "plan_tokens": ("Tokens", "词元"),
     "plan_trained_share": ("{share} of them learned", "其中 {share} 参与学习"),
+    "plan_compared_share": ("{share} of them in the answers compared", "其中 {share} 位于被比较的回答中"),
     "plan_time": ("Time", "时间"),
     "plan_measuring": ("measuring a few steps", "正在试跑几步"),
     "plan_unmeasured": ("not measured", "未测量"),

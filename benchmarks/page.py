@@ -1,0 +1,157 @@
+"""How soon the page can be used: a real server in a process of its own, a real Chromium with an empty cache.
+
+    python -m benchmarks.page [--runs 3] [--model embedded]
+
+A page can be used when its message box takes text and Send has been answered by the server: a blank message is sent,
+and the refusal is awaited. Four visits a run: at once (the server has just said where it is, the model still loads),
+then with the model loaded a new browser, the same browser again, and a new one on a processor four times as slow.
+Chromium is this machine's, or $CHROMIUM.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+SLOWER = 4
+PATIENCE_SECONDS = 300
+READY = "is ready after"  # what the server prints once the model answers
+BOX, SEND, ANSWER = "#message textarea", "#send", "#chat-notice .notice"
+
+# Moments, in milliseconds since the visit began: when the page stood, and when Send was answered.
+WATCH = """
+performance.setResourceTimingBufferSize(2000);
+const mark = (name, selector) => new MutationObserver((_, observer) => {
+  if (document.querySelector(selector)) { performance.mark(name); observer.disconnect(); }
+}).observe(document, { childList: true, subtree: true });
+""" + f"mark('stands', {json.dumps(BOX)}); mark('answered', {json.dumps(ANSWER)});"
+
+TOLD = """() => {
+  const [document] = performance.getEntriesByType("navigation");
+  const files = performance.getEntriesByType("resource").filter((entry) => !entry.name.includes("gradio_api"));
+  const seconds = (milliseconds) => milliseconds / 1000;
+  const at = (name) => seconds(performance.getEntriesByName(name)[0].startTime);
+  return {
+    first_byte_s: seconds(document.responseStart), document_s: seconds(document.responseEnd),
+    dom_s: seconds(document.domContentLoadedEventEnd), stands_s: at("stands"), answered_s: at("answered"),
+    files: files.length,
+    wire_kb: [document, ...files].reduce((sum, entry) => sum + entry.transferSize, 0) / 1000,
+  };
+}"""
+
+
+def main() -> None:
+    """Measure and print one JSON line for the page's weight, then one a kind of visit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--model", default="embedded")
+    args = parser.parse_args()
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        parser.error("no chromium; install it or set CHROMIUM to its path")
+    visits: dict[str, list[dict[str, float]]] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        for _ in range(args.runs):
+            for name, told in run(browser, args.model):
+                visits.setdefault(name, []).append(told)
+        browser.close()
+    print(f"# {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    for name, runs in visits.items():
+        medians = {key: round(statistics.median(told[key] for told in runs), 2) for key in runs[0]}
+        print(json.dumps({"case": name, **medians, "runs": [round(told["usable_s"], 2) for told in runs]}), flush=True)
+
+
+def run(browser: Browser, model: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """One start of the server, and each kind of visit."""
+    with browser.new_context() as at_once, serving(model) as (server, url):
+        started = time.perf_counter()
+        yield "at once", visit(at_once, url, started)
+        await_line(server, READY)
+        yield "weight", weight(url)
+        with browser.new_context() as new:
+            yield "new browser", visit(new, url)
+            yield "again", visit(new, url)
+        with browser.new_context() as slow:
+            yield f"{SLOWER} times slower", visit(slow, url, slower=SLOWER)
+
+
+@contextmanager
+def serving(model: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server that has just said where it is."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "llm_app", "serve", "--port", str(port), "--model", model]
+        server = subprocess.Popen(
+            command, cwd=Path(__file__).parents[1], env=os.environ | {"PROOFBENCH_HOME": home},
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            await_line(server, "Proofbench is at")
+            yield server, f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def await_line(server: subprocess.Popen[str], words: str) -> None:
+    """Read what the server prints up to the line with these words."""
+    assert server.stdout is not None
+    if not any(words in line for line in server.stdout):
+        raise RuntimeError(f"the server ended before it said: {words}")
+
+
+def visit(context: BrowserContext, url: str, started: float | None = None, *, slower: int = 1) -> dict[str, float]:
+    """Open the page and use it. `usable_s` counts from `started`, else from the visit's begin."""
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    client = context.new_cdp_session(page)
+    client.send("Performance.enable")
+    client.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
+    started = time.perf_counter() if started is None else started
+    page.goto(url, wait_until="commit")
+    page.fill(BOX, " ")
+    page.click(SEND)
+    page.wait_for_selector(ANSWER)
+    usable = time.perf_counter() - started
+    told: dict[str, float] = page.evaluate(TOLD)
+    spent = {entry["name"]: entry["value"] for entry in client.send("Performance.getMetrics")["metrics"]}
+    page.close()
+    return {
+        "usable_s": usable, **told, "script_s": spent["ScriptDuration"],
+        "layout_s": spent["LayoutDuration"] + spent["RecalcStyleDuration"],
+    }  # fmt: skip
+
+
+def weight(url: str) -> dict[str, float]:
+    """What the server makes of one page. `usable_s`: the seconds it takes to say so."""
+    started = time.perf_counter()
+    with urlopen(f"{url}/") as answer:
+        document = answer.read()
+    seconds = time.perf_counter() - started
+    with urlopen(f"{url}/config") as answer:
+        body = answer.read()
+    config: dict[str, Any] = json.loads(body)
+    return {
+        "usable_s": seconds, "document_kb": len(document) / 1000, "config_kb": len(body) / 1000,
+        "blocks": len(config["components"]), "events": len(config["dependencies"]),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
