@@ -21,7 +21,7 @@ run: $(VENV)/.installed
 
 # Two at a time, a file always in one process: most tests compute on one core.
 test: $(VENV)/.installed-dev
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev
 	@$(PY) -m ruff check .

@@ -23,6 +23,23 @@ def differing_conditions(first: Run, second: Run) -> list[Text]:
 
 def differing_tasks(first: TaskRun, second: TaskRun) -> list[Text]:
     """Why one task is not comparable; empty if it is."""
+    reasons = _differing_settings(first, second)
+    both = sorted(first.samples.keys() & second.samples.keys())
+    digests = [(i, first.samples[i].digest, second.samples[i].digest) for i in both]
+    odd = next((i for i, before, after in digests if before and after and before != after), None)
+    if odd is not None:
+        reasons.append((f"the data or the prompts differ, first at sample {odd}", f"数据或提示不同，从样本 {odd} 开始"))
+    if not both:
+        reasons.append(("no sample was answered in both", "没有两边都回答过的样本"))
+    return reasons or _differing_definition(first, second)
+
+
+def differing_plans(first: TaskRun, second: TaskRun) -> list[Text]:
+    """Why one task cannot be comparable, whatever is answered; of runs whose samples were not read."""
+    return _differing_settings(first, second) or _differing_definition(first, second)
+
+
+def _differing_settings(first: TaskRun, second: TaskRun) -> list[Text]:
     reasons: list[Text] = []
     if first.version != second.version:
         reasons.append((
@@ -39,16 +56,13 @@ def differing_tasks(first: TaskRun, second: TaskRun) -> list[Text]:
             f"the limit differs: {first.n_asked} and {second.n_asked} samples were to be asked",
             f"样本上限不同：分别为 {first.n_asked} 条与 {second.n_asked} 条",
         ))
-    both = sorted(first.samples.keys() & second.samples.keys())
-    digests = [(i, first.samples[i].digest, second.samples[i].digest) for i in both]
-    odd = next((i for i, before, after in digests if before and after and before != after), None)
-    if odd is not None:
-        reasons.append((f"the data or the prompts differ, first at sample {odd}", f"数据或提示不同，从样本 {odd} 开始"))
-    if not both:
-        reasons.append(("no sample was answered in both", "没有两边都回答过的样本"))
-    if not reasons and None not in (first.digest, second.digest) and first.digest != second.digest:
-        reasons.append(("the definition of the task differs", "任务定义不同"))
     return reasons
+
+
+def _differing_definition(first: TaskRun, second: TaskRun) -> list[Text]:
+    if None in (first.digest, second.digest) or first.digest == second.digest:
+        return []
+    return [("the definition of the task differs", "任务定义不同")]
 
 
 def setting_notes(first: Run, second: Run) -> list[Text]:

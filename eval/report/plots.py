@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.report.markup import Markup, element, joined
+from eval.report.markup import Markup, element
 from eval.report.numbers import interval_text, score_text
 from eval.report.rows import Row
 
 N_COLOURS = 6
 MAX_AXES, MIN_AXES = 16, 3
-MAX_LABEL = 12  # characters in each of two lines beside the radar
+MAX_LABEL = 12  # characters of a line beside the radar
+MANY_AXES = 12  # more leave room for one line each
 MAX_LINE = 46  # characters that fit beside each other on a phone; more take two lines
 LINE, LABEL_LINE = 16, 13
 
@@ -156,7 +157,7 @@ def radar(axes: Sequence[Group]) -> Markup | None:
     for colour in dict.fromkeys(bar.colour for group in axes for bar in group):
         parts.append(_run(colour, axes))
     return element(
-        "svg", *parts, class_="radar", viewBox="-18 24 396 252", role="img", aria_label=_said(axes),
+        "svg", *parts, class_="radar", viewBox="-18 12 396 276", role="img", aria_label=_said(axes),
     )
 
 
@@ -197,7 +198,7 @@ def _label(name: str, number: int, n: int) -> Markup:
     """The name of an axis, in two lines where it is long: nothing may stand outside the picture on a phone."""
     x, y = _point(number, n, 1.1)
     anchor = "middle" if abs(x - 180) < 12 else "start" if x > 180 else "end"
-    lines = _in_lines(name)
+    lines = _in_lines(name) if n <= MANY_AXES else [_short(name, MAX_LABEL)]
     above = 0 if y > 250 else len(lines) - 1 if y < 50 else (len(lines) - 1) / 2  # lines that stand over the axis
     down = 4 if abs(y - 150) < 100 else 10 if y > 150 else -2
     spans = [

@@ -24,6 +24,7 @@ TAGS = {
     "user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "function_tag": "call",
     "system_tag": "system",
 }  # fmt: skip
+MAX_NAME = 200  # characters: names stand in lists, in logs and on model cards
 IGNORED = ("split", "folder", "num_samples", "subset")
 
 
@@ -37,6 +38,10 @@ def read_specs(path: str | Path, names: Sequence[str] = ()) -> tuple[list[Datase
     entries = table.rows[0].cells if len(table.rows) == 1 and table.kind == "json" else {}
     if not entries or not all(isinstance(entry, dict) for entry in entries.values()):
         raise UserError(f"{path.name} describes no data sets: it maps names to objects with file_name.", param="data")
+    too_long = next((name for name in entries if len(name) > MAX_NAME), None)
+    if too_long is not None:
+        told = f"a name of {len(too_long):,} characters ({too_long[:40]}…); {MAX_NAME} is the limit"
+        raise UserError(f"{path.name} has {told}.", param="data")
     unknown = [name for name in names if name not in entries]
     if unknown:
         there = ", ".join(list(entries)[:20])

@@ -61,6 +61,19 @@ def read_run(name: str, settings: Settings, *, metric: str | None = None) -> Run
         raise UserError(str(error), param="run") from error
 
 
+def planned_run(spec: Spec) -> Run:
+    """What a benchmark was to ask of whom, without its samples: of its folder nothing but the spec is read.
+
+    Raises: KeyError, TypeError for one of an earlier version.
+    """
+    model = spec["model"]
+    tasks = {
+        name: TaskRun(name, task["version"], task["n_shots"], task["n_samples"], (), {}, task["digest"])
+        for name, task in spec["tasks"].items()
+    }
+    return Run(spec["id"], _label(model), _identity(model), _conditions(model, spec["options"]), tasks)
+
+
 def _of_folder(folder: RunFolder, settings: Settings, metric: str | None) -> Run:
     spec = folder.spec()
     if spec.get("kind") != "benchmark":
@@ -87,7 +100,7 @@ def _of_folder(folder: RunFolder, settings: Settings, metric: str | None) -> Run
                 described["digest"],
             )
         return Run(
-            folder.id, _label(model), {word: str(model[key]) for key, word in IDENTITY.items()},
+            folder.id, _label(model), _identity(model),
             _conditions(model, options), tasks, _setting(spec), _groups(folder, spec), tuple(spec["asked"]),
         )
     except (KeyError, TypeError) as error:
@@ -105,6 +118,10 @@ def _groups(folder: RunFolder, spec: Spec) -> dict[str, TaskGroup]:
 
     found = harness_files.groups_of(read_results(folder))
     return {name: group for name, group in found.items() if set(group.tasks) <= spec["tasks"].keys()}
+
+
+def _identity(model: Spec) -> dict[str, str]:
+    return {word: str(model[key]) for key, word in IDENTITY.items()}
 
 
 def _conditions(model: Spec, options: Spec) -> dict[str, Any]:

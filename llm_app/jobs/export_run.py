@@ -12,6 +12,7 @@ from llm_app.engine.catalog import ModelEntry, find_model
 from llm_app.errors import UserError
 from llm_app.jobs.ending import recorded_end
 from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.quota import Quota
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train_log import read_log
 from llm_app.jobs.train_result import ADAPTER
@@ -80,15 +81,16 @@ class Export:
     def _writing(self) -> Generator[float]:
         spec = self.folder.spec()
         form, output = FORMS[spec["form"]], output_of(self.folder, self._settings)
+        room = _room(self.folder, self._settings)
         model, adapter = _parts(RunFolder.open(self.folder.path.parent, spec["train"]), self._settings)
         if form.ending:
             from llm_app.training.gguf_export import export_gguf
 
-            yield from export_gguf(model, adapter, output, kind=form.numbers, settings=self._settings)
+            yield from export_gguf(model, adapter, output, kind=form.numbers, settings=self._settings, room=room)
         else:
             from llm_app.training.merge import merge
 
-            yield from merge(model, adapter, output, precision=form.numbers, settings=self._settings)
+            yield from merge(model, adapter, output, precision=form.numbers, settings=self._settings, room=room)
 
 
 def start_export(store: RunStore, train: str, form: str, settings: Settings) -> Export:
@@ -120,6 +122,11 @@ def output_of(folder: RunFolder, settings: Settings) -> Path:
     """Where it is written: beside the models of this machine, which lists it; on a public demo, in the run's folder."""
     name = folder.spec()["name"]
     return folder.path / OUTPUT / name if settings.is_public else settings.models / name
+
+
+def _room(folder: RunFolder, settings: Settings) -> int | None:
+    """Bytes that a visitor of a public demo may still keep."""
+    return max(0, Quota().n_bytes - RunStore(folder.path.parent).n_bytes()) if settings.is_public else None
 
 
 def _parts(trained: RunFolder, settings: Settings) -> tuple[ModelEntry, Path | None]:

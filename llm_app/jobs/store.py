@@ -18,10 +18,12 @@ from llm_app.errors import UserError
 from llm_app.jobs import lock
 from llm_app.jobs.folder import EVENTS, ID, End, RunFolder, RunIsRunning, RunNotFound, Spec, told
 from llm_app.jobs.quota import Quota
+from llm_app.jobs.sweeping import VISITOR_SECONDS, sweep
 
 # queued: known to the queue of this process only. damaged: its spec.json is missing or unreadable.
 Status = Literal["running", "queued", "damaged"] | End
 TRASH = ".deleted-"  # a folder of this name holds a run whose deletion did not end
+VISITORS_BYTES = 2_000 << 20  # of all visitors of a public demo together; the oldest runs go first
 NOTE = "note.txt"
 MAX_NOTE = 200
 DAMAGED = "Its files are missing or damaged; `python -m llm_app doctor` says which."
@@ -75,6 +77,7 @@ class RunStore:
         """
         if self._quota is None:
             return RunFolder.create(self.root, spec)
+        sweep(self.root.parent, VISITOR_SECONDS, VISITORS_BYTES, lambda path: RunFolder(path).is_locked())
         with self._alone():
             self._quota.check(self.ids(), self.n_bytes())
             return RunFolder.create(self.root, {"owner": self.owner, **spec})

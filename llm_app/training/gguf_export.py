@@ -25,7 +25,7 @@ from llm_app.engine.sources import GgufSource, open_source
 from llm_app.engine.weights import read_json
 from llm_app.errors import ModelNotFound, UserError
 from llm_app.training.merged import MergedWeights
-from llm_app.training.new_path import check_free, new_path
+from llm_app.training.new_path import check_allowed, check_free, new_path
 
 KINDS = {"f32": Kind.F32, "f16": Kind.F16, "bf16": Kind.BF16, "q8_0": Kind.Q8_0}
 _FILE_TYPES = {
@@ -44,11 +44,12 @@ _SPARE_BYTES = 20_000_000  # header and tokenizer
 
 
 def export_gguf(
-    entry: ModelEntry, adapter: Path | None, output: Path, *, kind: str, settings: Settings
+    entry: ModelEntry, adapter: Path | None, output: Path, *, kind: str, settings: Settings, room: int | None = None
 ) -> Iterator[float]:
     """Write the model, with the adapter's change in its weights, to the file `output`; yields the fraction done.
 
-    Closing the iterator, or any failure, leaves nothing behind. Matrices are stored as `kind`, all else in float32.
+    Closing the iterator, or any failure, leaves nothing behind. `room`: bytes that it may take at most, if there is a
+    limit. Matrices are stored as `kind`, all else in float32.
     Raises: ModelNotFound, ModelRejected, or UserError if the model does not come from a GGUF file.
     """
     check_free(output)
@@ -58,6 +59,7 @@ def export_gguf(
     original = _original(entry, weights, settings)
     tensors = _tensors(weights, original, KINDS[kind])
     n_bytes = sum(tensor.n_bytes for tensor in tensors)
+    check_allowed(output, n_bytes, room)
     with new_path(output, n_bytes=n_bytes + _SPARE_BYTES) as partial:
         writer = GGUFWriter(partial, original.architecture)
         try:

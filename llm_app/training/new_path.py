@@ -46,6 +46,16 @@ def check_free(path: Path) -> None:
         raise UserError(f"{path} exists already. Give another name, or remove it first.", param="output")
 
 
+def check_allowed(path: Path, n_bytes: int, room: int | None) -> None:
+    """Raises: UserError if this is more than the `room` that is left to whoever asks; None is no limit."""
+    if room is not None and n_bytes > room:
+        raise UserError(
+            f"{path.name} takes {n_bytes / 1e6:,.0f} MB, and {room / 1e6:,.0f} MB are left of what you may keep here. "
+            "Take the adapter alone, or delete runs.",
+            param="form",
+        )
+
+
 def _check_room(path: Path, n_bytes: int) -> None:
     n_free = shutil.disk_usage(path.parent).free
     if n_bytes > n_free:

@@ -50,6 +50,14 @@ def test_a_column_that_the_file_lacks_is_refused(folder):
         load(read_specs(path)[0], seed=0)
 
 
+def test_a_name_without_end_is_refused(folder):
+    path = folder / "dataset_info.json"
+    path.write_text(json.dumps({"x" * 5_000: {"file_name": "a.json"}}))
+    with pytest.raises(UserError, match="a name of 5,000 characters .*; 200 is the limit") as refused:
+        read_specs(path)
+    assert len(refused.value.message) < 200
+
+
 def test_an_option_that_is_not_honoured_is_told(folder):
     _, (note,) = read_specs(describe(folder, num_samples=5))
     assert str(note) == "mine: num_samples is not honoured; all rows are read."

@@ -136,7 +136,7 @@ def test_what_one_run_has_not_begun_stands_beside_the_score_of_the_other():
 def test_a_radar_leaves_out_what_a_run_has_not_answered():
     tasks = [choice_task(3, 4, name=name) for name in "abcd"]
     page = export([reported(*tasks, label="one"), reported(*tasks[:3], label="two")], "html")
-    assert 'class="axis">c<' in page and 'class="axis">d<' not in page
+    assert ">c</tspan>" in page and ">d</tspan>" not in page
 
 
 def test_an_empty_setting_says_what_it_means():
@@ -165,6 +165,19 @@ def test_a_prompt_as_long_as_a_book_is_cut_and_says_so():
 def test_a_radar_needs_a_number_of_axes_that_can_be_read(n):
     row = rows_of(reported(choice_task(1, 2)))[0]
     assert radar([[Bar("model", 0, row)]] * n) is None
+
+
+def test_no_label_of_a_radar_stands_outside_of_it_not_even_on_a_phone():
+    names = ["smoke_sentiment_en", "hellaswag_chinese_with_a_long_name", "arc_easy", "x" * 40, "smoke_translation"]
+    rows = [rows_of(reported(choice_task(1, 2, name=name)))[0] for name in names]
+    svg = ElementTree.fromstring(radar([[Bar("model", 0, row)] for row in rows]))
+    left, top, width, height = map(float, svg.get("viewBox").split())
+    for text in svg.findall("text[@class='axis']"):
+        for place, line in enumerate(text.findall("tspan")):
+            n = 6.3 * len(line.text)  # a wide letter of the font, in the units of the picture
+            x = float(line.get("x")) - {"start": 0, "middle": n / 2, "end": n}[text.get("text-anchor")]
+            y = float(text.get("y")) + sum(float(one.get("dy")) for one in text.findall("tspan")[: place + 1])
+            assert left <= x and x + n <= left + width and top + 8 <= y <= top + height, line.text
 
 
 def test_plots_are_well_formed_and_say_their_numbers_to_a_screen_reader():

@@ -64,10 +64,10 @@ def test_an_example_that_is_cut_off_or_refused_by_the_template_is_left_out_and_c
     spoken = chat("hello once more", "two")
     refused = replace(spoken, turns=(Turn("system", "Be brief."), *spoken.turns))
     examples = [chat("hello", "one"), chat("hello again", "the lazy dog " * 40), refused]
-    made = write_held_back(tmp_path, examples, tokenizer, max_length=40)
+    made = write_held_back(tmp_path, examples, tokenizer, max_length=100)
     assert (made.n_asked, made.n_left_out) == (1, 2)
     with pytest.raises(UserError, match="None of the held-back examples can be asked"):
-        write_held_back(tmp_path, examples[1:], tokenizer, max_length=40)
+        write_held_back(tmp_path, examples[1:], tokenizer, max_length=100)
 
 
 def test_of_many_the_same_ones_are_asked_in_whatever_order_they_come_and_none_twice(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from llm_app.services import Services
 from llm_app.training.config import TrainConfig
 from llm_app.web.chat.compare_sides import AdapterKind
 from tests import tiny
+from tests.jobs.helping import conversations, killed, plain_task, trained
 from tests.running import running
 
 CONFIG = TrainConfig(max_steps=4, batch_size=4, accumulation=1, learning_rate=5e-2, validation=0.25, test=0.25, rank=4)
@@ -47,33 +48,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A task that has nothing to do with the training."""
-    folder = tmp_path_factory.mktemp("tasks")
-    texts = [f"the quick brown fox jumps over {n} lazy dogs, and another one wants to say hello" for n in range(6)]
-    (folder / "plain.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    (folder / "plain.yaml").write_text("name: plain\nkind: perplexity\ndata: plain.jsonl\n")
-    return folder / "plain.yaml"
+    return plain_task(tmp_path_factory.mktemp("tasks"))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four conversations; some answers repeat a text of the task `plain`."""
-    path = tmp_path_factory.mktemp("data") / "numbers.jsonl"
-    text = "the quick brown fox jumps over {} lazy dogs, and another one wants to say hello"
-    rows = [(f"say it {n} times", text.format(n)) for n in range(6)]
-    rows += [(f"question {n}", f"answer {n}") for n in range(18)]
-    path.write_text("".join(
-        json.dumps({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}) + "\n"
-        for q, a in rows
-    ))
-    return path
-
-
-def trained(model: Path, data: Path, settings: Settings, config: TrainConfig) -> RunFolder:
-    training = start_training(str(model), [DatasetSpec(data, None, 1.0)], config, settings)
-    for _ in training.run():
-        pass
-    return training.folder
+    return conversations(tmp_path_factory.mktemp("data") / "numbers.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -211,18 +191,25 @@ def test_where_there_is_no_room_for_all_three_runs_none_is_left(
     assert store.ids() == [run.id]
 
 
-def test_one_that_was_stopped_goes_on_and_ends_like_the_undisturbed_one(
-    whole: Helped, host: Host, run: RunFolder, settings: Settings, other: Path
-) -> None:
-    helped = start_helped(host, run.id, settings, tasks=[str(other)])
+def stopped(helped: Helped, settings: Settings) -> None:
+    """Into the adapter's side."""
     steps = helped.run()
-    for _ in range(helped.n_total // 2 + 2):  # into the adapter's side
+    for _ in range(helped.n_total // 2 + 2):
         next(steps)
     steps.close()
-    assert RunStore.of(settings).read(helped.folder.id).status == "cancelled"
+
+
+@pytest.mark.parametrize(("interrupt", "status"), [(stopped, "cancelled"), (killed, "interrupted")])
+def test_one_that_was_interrupted_goes_on_and_ends_like_the_undisturbed_one(
+    interrupt: Callable[[Helped, Settings], None], status: str, whole: Helped, host: Host, run: RunFolder,
+    settings: Settings, other: Path,
+) -> None:
+    helped = start_helped(host, run.id, settings, tasks=[str(other)])
+    interrupt(helped, settings)
+    assert RunStore.of(settings).read(helped.folder.id).status == status
     again = resume_helped(host, RunFolder(helped.folder.path), settings)
-    n_left = sum(1 for _ in again.run())
-    assert 0 < n_left < again.n_total // 2
+    assert 0 < again.n_done < again.n_total
+    list(again.run())
     for one, other_one in zip(sides(whole, settings), sides(again, settings), strict=True):
         assert results_of(one) == results_of(other_one)
     shown = RunStore.of(settings).read(helped.folder.id)

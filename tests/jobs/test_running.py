@@ -56,7 +56,7 @@ def test_samples_that_share_passages_have_no_interval_while_the_run_goes_on():
 
 
 @pytest.mark.parametrize(("metric", "scores"), [
-    (Metric("word_perplexity", "weighted_perplexity", False), [(31 * log, 7 + i % 9) for i, log in enumerate(3 * LOGS)]),
+    (Metric("word_perplexity", "weighted_perplexity", False), [(9 * log, 7 + i % 9) for i, log in enumerate(3 * LOGS)]),
     (Metric("mcc", "matthews_corrcoef", True), [(i % 2, (i % 3) % 2) for i in range(90)]),
     (ACCURACY, [1.0] * 62 + [0.0] * 38),
 ], ids=["perplexity", "mcc", "accuracy"])  # fmt: skip

@@ -5,7 +5,6 @@ Oracles: the rows that were written; the trainer's own steps; the weights of the
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -56,7 +55,7 @@ TEXTS = [{"text": "the quick brown fox jumps over the lazy dog " * number} for n
 
 @pytest.mark.parametrize(
     ("rows", "options"),
-    [(ROWS, {}), (TEXTS, {"max_length": 32}), ([*PAIRS, PAIRS[0] | {"rejected": "two 0"}], {"objective": "dpo"})],
+    [(ROWS, {}), (TEXTS, {"max_length": 32}), ([*PAIRS, PAIRS[0] | {"prompt": "what? " * 100}], {"objective": "dpo"})],
     ids=["prompt and completion", "long texts", "pairs"],
 )
 def test_the_run_takes_the_steps_and_tokens_of_its_plan(
@@ -83,8 +82,10 @@ def test_texts_beyond_the_cut_off_are_told_as_learned_whole(
 ) -> None:
     made = planned(tiny_llama, tmp_path, settings, TEXTS, max_length=32)
     (told,) = [note.text for note in made.notes if "learned whole" in note.text]
-    assert re.fullmatch(r"3 texts are longer than 32 tokens .*: in \d+ pieces, which are counted like examples\.", told)
-    assert made.audit.over_long == () and made.audit.n_examples == len(TEXTS) < made.n_train
+    assert told == (
+        "2 texts are longer than 32 tokens and are learned whole: in 8 pieces, which are counted like examples."
+    )
+    assert (made.n_train, made.audit.n_examples, made.audit.over_long) == (8 + 2, len(TEXTS), ())
 
 
 def test_the_plan_tells_each_part_and_which_examples_held_back_are_like_trained_ones(
@@ -128,8 +129,8 @@ def test_three_examples_are_shown_as_the_model_sees_them(tiny_llama: Path, tmp_p
 
 def test_of_a_pair_both_answers_are_counted_and_shown(tiny_llama: Path, tmp_path: Path, settings: Settings) -> None:
     pair, single = {"prompt": "what? ", "chosen": "two", "rejected": "three"}, {"prompt": "what? ", "completion": "two"}
-    equal = pair | {"rejected": "two"}
-    made = planned(tiny_llama, tmp_path, settings, [pair, pair, single, equal], objective="dpo")
+    cut = pair | {"prompt": "what? " * 100}
+    made = planned(tiny_llama, tmp_path, settings, [pair, pair, single, cut], objective="dpo")
     assert "".join(text for text, _ in made.shown[0].spans).count("what?") == 2
     trained = [text.strip() for text, is_trained in made.shown[0].spans if is_trained]
     assert trained == ["two<|im_end|>", "three<|im_end|>"]

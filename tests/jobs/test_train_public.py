@@ -11,6 +11,8 @@ from llm_app.config import Settings
 from llm_app.data.mix import DatasetSpec
 from llm_app.errors import UserError
 from llm_app.jobs import train_public
+from llm_app.jobs.export_run import OUTPUT, start_export
+from llm_app.jobs.quota import Quota
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import Training, resume_training
 from llm_app.jobs.train_public import TimeUp, check_public_data, public_config
@@ -124,3 +126,16 @@ def test_what_a_killed_program_left_goes_at_the_next_run_of_the_visitor(
     left.mkdir(parents=True)
     started(settings, store, data)
     assert not left.parent.exists()
+
+
+def test_an_export_that_is_larger_than_what_is_left_to_the_visitor_is_refused(
+    settings: Settings, store: RunStore, tmp_path: Path
+) -> None:
+    run = in_place(started(settings, store, examples(tmp_path / "data.jsonl")), settings)
+    list(run.run())
+    export = start_export(store, run.folder.id, "merged-fp32", settings)
+    with (run.folder.path / "large").open("wb") as file:
+        file.truncate(Quota().n_bytes - store.n_bytes() - 1_000)
+    with pytest.raises(UserError, match=r"takes \d+ MB, and 0 MB are left of what you may keep here"):
+        list(export.run())
+    assert not list((export.folder.path / OUTPUT).glob("*"))

@@ -61,15 +61,15 @@ def test_a_text_that_is_too_long_loses_its_end_and_tells_how_much() -> None:
 @pytest.mark.parametrize("n_words", [1, 29, 30, 31, 59, 200])
 @pytest.mark.parametrize("responses_only", [True, False])
 def test_plain_text_is_learned_whole_and_each_token_once(n_words: int, responses_only: bool) -> None:
-    """Oracle: the windows in which lm_eval scores a text token by token, for the ids of the whole text."""
+    """Oracle: the windows in which lm_eval scores a text token by token, each after the token before it."""
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     tokenizer, length = tokenizer_of("ChatML"), 30
     example = Example(HERE, completion="fox " * n_words)
     first, *rest = encoded(example, tokenizer).ids
-    windows = get_rolling_token_windows(rest, first, length - 1, 1)
+    windows = map(make_disjoint_window, get_rolling_token_windows(rest, first, length - 1, 1))
     found = encode_all(example, tokenizer, max_length=length, responses_only=responses_only)
-    assert [(each.ids[:1], each.ids[1:]) for each in found] == [make_disjoint_window(window) for window in windows]
+    assert [(each.ids[:1], each.ids[1:]) for each in found] == [(before[-1:], after) for before, after in windows]
     assert all(each.trained == [False] + [True] * (len(each.ids) - 1) and each.n_cut == 0 for each in found)
 
 

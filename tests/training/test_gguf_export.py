@@ -1,7 +1,9 @@
 """Exported GGUF files, read by others: gguf's own reader, transformers' own GGUF loading, and llama.cpp."""
 
-import importlib.util
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -12,6 +14,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, GgufConfig
 
 from llm_app.config import Settings
+from llm_app.engine import catalog
 from llm_app.engine.identity import digest_files
 from llm_app.errors import UserError
 from llm_app.training.gguf_export import export_gguf
@@ -171,26 +174,42 @@ def test_closing_the_iterator_leaves_no_part_of_a_file(llama_file: Path, setting
 
 
 @pytest.mark.verify
-@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed")
 def test_llama_cpp_gives_the_greedy_text_of_the_exported_embedded_model(settings: Settings, tmp_path: Path) -> None:
     """Oracle: llama.cpp itself, on the float32 export of the embedded model with an adapter merged into it."""
-    from llama_cpp import Llama
-
-    from llm_app.engine import catalog
-
     embedded = catalog.embedded_model()
     folder = merged(embedded, None, settings)
     adapter = tiny.make_adapter(folder, tmp_path / "adapter", targets=["q_proj", "k_proj", "down_proj"], rank=8)
     weaken(adapter, 0.02)
     output = exported(embedded, adapter, settings)
     ours = load_model(output.name, settings)
-    theirs = Llama(str(output), n_ctx=256, n_threads=2, verbose=False)
-    for prompt in ("The capital of France is", "Once upon a time"):
+    prompts = ("The capital of France is", "Once upon a time")
+    before, after = (llama_cpp_texts(file, prompts) for file in (embedded, output))
+    for prompt, told in zip(prompts, after, strict=True):
         ids = ours.tokenizer(prompt, return_tensors="pt")["input_ids"]
         with torch.inference_mode():
             made = ours.model.generate(ids, do_sample=False, max_new_tokens=32, pad_token_id=0)[0, ids.shape[1] :]
-        told = theirs(prompt, max_tokens=32, temperature=0.0)["choices"][0]["text"]
         assert ours.tokenizer.decode(made, skip_special_tokens=True) == told
+    assert before != after
+
+
+LLAMA_CPP = """
+import json, sys
+import xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.n_ctx, params.n_parallel, params.warmup = sys.argv[1], 256, 1, False
+server = xllamacpp.Server(params)
+asked = {"n_predict": 32, "temperature": 0.0}
+answers = [server.handle_completions({"prompt": prompt, **asked}) for prompt in sys.argv[2:]]
+print(json.dumps([answer["choices"][0]["text"] for answer in answers]), flush=True)
+"""
+
+
+def llama_cpp_texts(file: Path, prompts: Sequence[str]) -> list[str]:
+    """Greedy continuations by llama.cpp, in a process of its own: what it prints and how it ends are not ours."""
+    command = [sys.executable, "-c", LLAMA_CPP, str(file), *prompts]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    texts: list[str] = json.loads(ended.stdout.strip().splitlines()[-1])
+    return texts
 
 
 def weaken(adapter: Path, share: float) -> None:

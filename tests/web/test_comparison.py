@@ -9,8 +9,9 @@ import gradio as gr
 import pytest
 
 from llm_app.services import Services
+from llm_app.web.benchmark.baselines import others_of, partner_of
 from llm_app.web.benchmark.changes import KINDS
-from llm_app.web.benchmark.comparison import Choice, ComparisonHandlers, partner_of
+from llm_app.web.benchmark.comparison import UNLIKE, Choice, ComparisonHandlers
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.samples_controls import Browser, build_browser
 from tests.web.made_results import choice_run
@@ -81,7 +82,40 @@ def test_runs_of_different_adapters_or_tasks_are_no_partners(made: Any) -> None:
     services, *_ = made
     pair(services, precision="nf4")
     first, second = services.runs().page()
-    assert partner_of(first, [first, second], services.runs()) is None
+    assert partner_of(first, others_of(first, [first, second], services.runs())) is None
+
+
+def chosen(shown: dict[Any, Any], choice: Choice) -> tuple[Any, Any]:
+    return shown[choice.baseline]["value"], shown[choice.candidates]["value"]
+
+
+def test_the_base_of_an_adapter_is_the_baseline_whichever_of_the_two_is_shown(made: Any) -> None:
+    services, handlers, choice, _ = made
+    base, tuned = pair(services)
+    choice_run(services.runs(), BASE, precision="nf4", quantization="nf4", created="2026-05-01T00:00:00")
+    for selected in (base, tuned):
+        assert chosen(handlers.choose(asking(), selected), choice) == (base, [tuned])
+
+
+def test_of_two_precisions_the_higher_is_the_baseline(made: Any) -> None:
+    services, handlers, choice, _ = made
+    other = choice_run(services.runs(), BASE, weights="v" * 64, name="other").id
+    low = choice_run(services.runs(), BASE, precision="nf4", quantization="nf4").id
+    high = choice_run(services.runs(), TUNED).id
+    for selected in (low, high):
+        assert chosen(handlers.choose(asking(), selected), choice) == (high, [low]) and other not in (high, low)
+
+
+def test_runs_that_cannot_be_compared_stand_last_with_a_sign_and_the_reason(made: Any) -> None:
+    services, handlers, choice, _ = made
+    base, tuned = pair(services)
+    odd = choice_run(services.runs(), TUNED, n_shots=5, created="2026-05-01T00:00:00").id
+    shown = handlers.choose(asking(), base)
+    names = shown[choice.baseline]["choices"]
+    assert [run for _, run in names] == [base, tuned, odd]
+    assert [name.startswith(UNLIKE) for name, _ in names] == [False, False, True]
+    assert "the number of examples (shots) differs: 0 and 5" in words(shown[choice.verdict])
+    assert chosen(handlers.choose(asking(), odd), choice) == (None, [odd])
 
 
 def test_a_partner_that_was_asked_the_same_goes_before_a_newer_one(made: Any) -> None:
@@ -89,7 +123,7 @@ def test_a_partner_that_was_asked_the_same_goes_before_a_newer_one(made: Any) ->
     base, tuned = pair(services)
     choice_run(services.runs(), TUNED, n_shots=5, adapter_name="lora", adapter="a" * 64)
     store = services.runs()
-    found = partner_of(store.read(base), store.page(), store)
+    found = partner_of(store.read(base), others_of(store.read(base), store.page(), store))
     assert found is not None and found.id == tuned
 
 

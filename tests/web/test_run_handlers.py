@@ -29,9 +29,9 @@ def services(tmp_path: Path) -> Services:
 @pytest.fixture
 def parts() -> Parts:
     return Parts(
-        gr.HTML(), gr.Button(), gr.Button(), gr.Button(), gr.Row(), gr.Textbox(), gr.HTML(), gr.Accordion(), gr.HTML(),
-        gr.Radio(), gr.HTML(), gr.HTML(), gr.Button(), gr.Button(), gr.Timer(), gr.State(()), gr.State(0),
-        gr.State(Seen()), gr.Textbox(),
+        gr.HTML(), gr.Button(), gr.Button(), gr.Button(), gr.Button(), gr.Row(), gr.Textbox(), gr.HTML(),
+        gr.Accordion(), gr.HTML(), gr.Radio(), gr.HTML(), gr.HTML(), gr.Button(), gr.Button(), gr.Timer(),
+        gr.State(()), gr.State(0), gr.State(Seen()), gr.Textbox(),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from eval.compare import Answered
 from llm_app.web.benchmark import samples_view
 from llm_app.web.benchmark.results_markup import FOLD_AFTER, MAX_TEXT, passage, written
 from llm_app.web.benchmark.samples_controls import PAGE, cut, wanted
+from llm_app.web.benchmark.samples_line import difference, questions
 from llm_app.web.failures import SentenceError
 from tests.browser.test_payloads import PAYLOADS
 from tests.eval.reported_runs import HOSTILE, chosen
@@ -65,6 +66,31 @@ def test_the_words_that_changed_are_marked_in_both_directions() -> None:
         [(sample("the red fox"), sample("the blue fox"), "broken")], "exact_match,none", ("a", "b"), shows_spaces=False
     )
     assert "<del>red</del>" in shown and "<ins>blue</ins>" in shown and "<span>the </span>" in shown
+
+
+def asked(*prompts: str) -> list[Answered]:
+    return [Answered(n, "d", {}, "", ((prompt, ""),), ("",), {}) for n, prompt in enumerate(prompts)]
+
+
+def test_a_line_begins_where_the_questions_of_a_page_begin_to_differ() -> None:
+    shots, end = "Example: one\nAnswer: 1\n\n" * 30, " Choose.\nAnswer:"
+    first, second = questions(asked(f"{shots}Say what an apple is.{end}", f"{shots}Say what an ape is.{end}"))
+    assert (first, second) == ("…apple is. Choose. Answer:", "…ape is. Choose. Answer:")
+
+
+def test_after_examples_of_its_own_the_end_of_a_question_is_shown() -> None:
+    lines = questions(asked(*(f"{name} example " * 100 + f"What is {name}?\nAnswer:" for name in "ab")))
+    assert [line[-11:] for line in lines] == ["What is a?…", "What is b?…"]
+
+
+@pytest.mark.parametrize(("before", "after", "shown"), [
+    ("It was the red fox.", "It was the blue fox.", ("…red fox.", "…blue fox.")), ("yes", "no", ("yes", "no")),
+    ("a  b", "a b", None), ("same " * 90 + "x", "same " * 90 + "y", ("…x", "…y")), ("", "words", ("", "words")),
+])  # fmt: skip
+def test_changed_answers_are_shown_from_their_first_difference(
+    before: str, after: str, shown: tuple[str, str] | None
+) -> None:
+    assert difference(before, after) == shown
 
 
 @pytest.mark.parametrize(("n", "place", "page"), [

@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 from llm_app.config import Settings
-from llm_app.web.benchmark.own_data_shelf import VISITOR_SECONDS, TaskShelf
-from llm_app.web.sweeping import sweep
+from llm_app.jobs.store import RunStore
+from llm_app.jobs.sweeping import VISITOR_SECONDS, sweep
+from llm_app.web.benchmark.own_data_shelf import TaskShelf
 from llm_app.web.tune.data_shelf import DataShelf
 
 
@@ -42,6 +43,16 @@ def test_a_visitor_who_uploads_task_data_sweeps_tasks_that_others_left_long_ago(
     upload.write_text("question,answer\na,b\n")
     TaskShelf.of(settings, "me").draft("mine.csv", upload)
     assert new.is_dir() and not old.exists()
+
+
+def test_another_visitors_run_sweeps_the_runs_of_an_absent_one_but_none_under_way(tmp_path: Path) -> None:
+    settings, days = Settings(home=tmp_path / "home", is_public=True), VISITOR_SECONDS / 3_600 + 1
+    gone, busy, new = (RunStore.of(settings, name).create({"kind": "benchmark"}) for name in ("gone", "busy", "new"))
+    with busy:
+        for folder in (gone, busy):
+            os.utime(folder.path, (time.time() - days * 3_600,) * 2)
+        RunStore.of(settings, "me").create({"kind": "benchmark"})
+    assert [folder.path.is_dir() for folder in (gone, busy, new)] == [False, True, True]
 
 
 def test_on_a_machine_of_ones_own_nothing_is_swept(tmp_path: Path) -> None:

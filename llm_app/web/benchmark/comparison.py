@@ -1,28 +1,25 @@
 """Did it help? Choosing what is compared, the verdict, and the samples that were fixed or broken."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from llm_app.errors import UserError
-from llm_app.jobs.store import Run, RunStore
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark import comparison_view
+from llm_app.web.benchmark.baselines import likely_pair, offered, others_of, partner_of, title
 from llm_app.web.benchmark.changes import KINDS, Changes
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.samples_controls import QUICK, Browser, Update, build_browser
 from llm_app.web.failures import SentenceError, failed
 from llm_app.web.html import GONE, html, unfolded
-from llm_app.web.runs.views import when
 from llm_app.web.views import notice
 from llm_app.web.visitor import runs_of
 
-N_OFFERED = 200  # newest runs that a run can be compared with
 MAX_CANDIDATES = 6
+UNLIKE = "≠"  # before a run in the menu that cannot be compared with the one that is shown
 
 
 @dataclass(frozen=True)
@@ -85,18 +82,19 @@ class ComparisonHandlers(Changes):
             store = runs_of(request, self._services)
             runs = offered(store)
             run = next((run for run in runs if run.id == selected), None)
-            other = partner_of(run, runs, store) if run else None
+            others = others_of(run, runs, store) if run else []
         except Exception as error:
             return nothing | {c.verdict: failed(error)}
         if run is None:
             return nothing
-        choices = [(_title(other), other.id) for other in runs if set(other.tasks) & set(run.tasks)]
-        hint = "result_compare_hint" if len(choices) > 1 else "result_compare_needs_two"
+        names = [(f"{UNLIKE} {title(one.run)}" if one.why_not else title(one.run), one.run.id) for one in others]
+        choices = [(title(run), run.id), *names]
+        baseline, candidate = likely_pair(run, others) or (None, run.id)
         return nothing | {
-            c.baseline: gr.update(choices=choices, value=other.id if other and not other.adapter else None),
-            c.candidates: gr.update(choices=choices, value=[run.id]),
-            c.compare: gr.update(interactive=len(choices) > 1),
-            c.verdict: notice(text.both(hint)),
+            c.baseline: gr.update(choices=choices, value=baseline),
+            c.candidates: gr.update(choices=choices, value=[candidate]),
+            c.compare: gr.update(interactive=bool(others)),
+            c.verdict: comparison_view.offers([(title(one.run), one.why_not) for one in others]),
         }
 
     def compare(self, request: gr.Request, baseline: object, candidates: object) -> Iterator[Update]:
@@ -114,7 +112,7 @@ class ComparisonHandlers(Changes):
             store = runs_of(request, self._services)
             runs = offered(store)
             run = next((run for run in runs if run.id == selected), None)
-            other = partner_of(run, runs, store) if run else None
+            other = partner_of(run, others_of(run, runs, store)) if run else None
             if run is None or other is None:
                 raise SentenceError("result_no_partner")
         except Exception as error:
@@ -141,46 +139,6 @@ class ComparisonHandlers(Changes):
         }  # fmt: skip
 
 
-def offered(store: RunStore) -> list[Run]:
-    """Benchmarks that have answers, newest first."""
-    return [run for run in store.page(0, N_OFFERED) if run.kind == "benchmark" and run.n_done > 0]
-
-
-def partner_of(run: Run, runs: Sequence[Run], store: RunStore) -> Run | None:
-    """The newest run of the same base and tasks, one with an adapter and one without, that was asked the same.
-
-    Where none was, the newest of them: what differs is said when they are compared.
-    """
-    found = [
-        other for other in runs
-        if (other.model, other.precision, other.tasks) == (run.model, run.precision, run.tasks)
-        and bool(other.adapter) != bool(run.adapter)
-    ]  # fmt: skip
-    for other in found:
-        with suppress(UserError, KeyError):  # deleted meanwhile, or of an earlier version
-            spec = store.open(run.id).spec()
-            if is_asked_alike(spec, store.open(other.id).spec(), spec["tasks"]):
-                return other
-    return found[0] if found else None
-
-
-def is_asked_alike(one: Mapping[str, Any], other: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether two runs were asked the same in these tasks and groups.
-
-    Of each task its data and definition, version, shots and number of samples; of the runs the seed of the examples
-    and the chat template. `one` and `other` are what spec.json says.
-    """
-    def conditions(spec: Mapping[str, Any]) -> tuple[object, ...]:
-        uses_template = spec["options"]["uses_chat_template"]
-        return spec["options"]["seed"], uses_template, spec["model"]["template"] if uses_template else None
-
-    def asked(spec: Mapping[str, Any], name: str) -> object:
-        group = spec.get("groups", {}).get(name)
-        return [group, *(spec["tasks"].get(task) for task in (group["tasks"] if group else [name]))]
-
-    return conditions(one) == conditions(other) and all(asked(one, name) == asked(other, name) for name in names)
-
-
 def _checked(baseline: object, candidates: object) -> tuple[str, ...]:
     """Ids, baseline first.
 
@@ -196,20 +154,3 @@ def _checked(baseline: object, candidates: object) -> tuple[str, ...]:
     if not others:
         raise SentenceError("result_choose_two_runs")
     return (baseline, *others)
-
-
-def title_of(run: Run) -> str:
-    """Model, adapter, precision."""
-    model = f"{_last(run.model)} + {_last(run.adapter)}" if run.adapter else _last(run.model)
-    return f"{model} · {run.precision}"
-
-
-def _title(run: Run) -> str:
-    """A run in a menu: when, what, tasks, and the end of its id."""
-    tasks = ", ".join(_last(task).removesuffix(".yaml") for task in run.tasks[:3])
-    tasks += " …" if len(run.tasks) > 3 else ""
-    return f"{when(run.created)[5:]} · {title_of(run)} · {tasks} · {run.id[-4:]}"
-
-
-def _last(name: str) -> str:
-    return name.replace("\\", "/").rstrip("/").rpartition("/")[2] or name

@@ -14,6 +14,7 @@ from eval.verdict import (
     score_text,
     task_verdict,
 )
+from llm_app.options import Text
 from llm_app.web.benchmark.plots import differences
 from llm_app.web.benchmark.results_markup import block, said, told, written
 from llm_app.web.text import STRINGS
@@ -28,6 +29,24 @@ HELPS = {
     "result_needed_n": "result_needed_help", "result_won_lost": "result_won_lost_help",
 }  # fmt: skip
 TEXT_COLUMNS = ("col_task", "col_metric")
+MAX_ODD = 20  # runs that cannot be compared, of which the reasons are shown
+
+
+def offers(others: Sequence[tuple[str, Sequence[Text]]]) -> str:
+    """What can be compared with the run that is shown; of each run that cannot, why. `others`: title, reasons."""
+    odd = [(name, reasons) for name, reasons in others if reasons]
+    hint = "result_compare_hint" if len(odd) < len(others) else "result_compare_none" if others else (
+        "result_compare_needs_two"
+    )  # fmt: skip
+    lines = [
+        element("li", element("b", written(name)), element("ul", *(element("li", told(reason)) for reason in reasons)))
+        for name, reasons in odd[:MAX_ODD]
+    ]  # fmt: skip
+    fold = element(
+        "details", element("summary", said("result_odd_runs", n=len(odd))), element("ul", *lines, class_="refused"),
+        class_="fold-line", open="" if len(odd) == len(others) else None,
+    ) if odd else None  # fmt: skip
+    return block(element("p", said(hint), class_="notice info", role="status"), fold)
 
 
 def verdicts(comparisons: Sequence[Comparison]) -> str:
@@ -101,7 +120,7 @@ def _about(comparison: Comparison) -> Markup:
     has_parts = any(task.parts for task in comparison.tasks)
     return element(
         "p", said("result_paired_about", n=comparison.n_tests), " ", said("result_tests_used"), f" {methods}. ",
-        said("result_parts_about") if has_parts else None, class_="quiet below",
+        said("result_smallest_about"), " ", said("result_parts_about") if has_parts else None, class_="quiet below",
     )  # fmt: skip
 
 

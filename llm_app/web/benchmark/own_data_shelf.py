@@ -18,14 +18,13 @@ from eval.types import EvaluationError
 from llm_app.config import Settings
 from llm_app.errors import UserError
 from llm_app.jobs.store import RunStore
-from llm_app.web.sweeping import changed, sweep
+from llm_app.jobs.sweeping import VISITOR_SECONDS, changed, sweep
 
 MEGABYTE = 1 << 20
 DRAFT, DELETED = ".draft-", ".deleted-"
 CHECK = ".check-"  # a task file that is being tried out, in the folder of its draft
 DRAFT_SECONDS = 3 * 3_600  # a draft that nobody touched for so long is thrown away
-# What visitors of a public page keep, who may never come again: so long without a change, and so much of all together.
-VISITOR_SECONDS, VISITORS_BYTES = 30 * 86_400.0, 500 * MEGABYTE
+VISITORS_BYTES = 500 * MEGABYTE  # of all visitors of a public page together
 SHOWN_ROWS = 5
 MAX_COLUMNS = 200
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)

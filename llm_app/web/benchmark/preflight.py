@@ -23,7 +23,7 @@ from llm_app.services import Services
 from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.benchmark.results_markup import block, passage, said
 from llm_app.web.failures import SentenceError
-from llm_app.web.runs.kind import check_model
+from llm_app.web.runs.bring import check_model
 from llm_app.web.runs.views import duration, short
 from llm_app.web.text import both, filled, pair
 from llm_app.web.views import SEPARATOR, gigabytes, joined, notice

@@ -21,7 +21,8 @@ from llm_app.jobs.store import Run, RunStore
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark import plots, table
-from llm_app.web.benchmark.comparison import build_comparison, is_asked_alike, title_of
+from llm_app.web.benchmark.baselines import is_asked_alike, title_of
+from llm_app.web.benchmark.comparison import build_comparison
 from llm_app.web.benchmark.exports import build_exports
 from llm_app.web.benchmark.results_cache import Figures, Shelf, Stamp, stamp_of
 from llm_app.web.benchmark.results_markup import block, said

@@ -11,8 +11,8 @@ from eval.report.numbers import MINUS, score_text
 from eval.report.samples import Choice, choices_of
 from eval.types import Answer
 from llm_app.web.benchmark.results_markup import MAX_TEXT, block, passage, said, written
+from llm_app.web.benchmark.samples_line import difference, questions
 
-MAX_HEAD = 140
 MARKS = {
     "right": ("✓", "kind_right"), "wrong": ("✗", "kind_wrong"), "scored": ("○", "kind_scored"),
     "unscored": ("!", "kind_unscored"), "fixed": ("●", "kind_fixed"), "broken": ("▲", "kind_broken"),
@@ -29,13 +29,13 @@ def sample_list(
     """Samples with their kinds, folded; a line opens to the whole."""
     return block(*(
         element(
-            "details", _head(sample, kind),
+            "details", _head(sample, kind, question),
             element(
                 "div", _asked(sample, shows_spaces),
                 *_answer(sample, extracted.get(sample.sample, {}), shows_spaces), class_="inside",
             ), class_="sample",
         )
-        for sample, kind in samples
+        for (sample, kind), question in zip(samples, questions([sample for sample, _ in samples]), strict=True)
     ))  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def change_list(
 ) -> str:
     """Samples as two runs answered them, baseline first, with the words that changed. `key`: the score compared by."""
     parts = []
-    for before, after, kind in changes:
+    asked = questions([before for before, _, _ in changes])
+    for (before, after, kind), question in zip(changes, asked, strict=True):
         answers = answer_text(before, key)[:MAX_TEXT], answer_text(after, key)[:MAX_TEXT]
         sides = [
             _block(written(label), passage(answer, shows_spaces=shows_spaces), _scores(side, key))
@@ -56,25 +57,21 @@ def change_list(
             _block(said("result_what_changed"), element("pre", *pieces)) if answers[0] != answers[1] else None,
             *(_both_choices(before, after)), class_="inside",
         )  # fmt: skip
-        parts.append(element("details", _head(before, kind), inside, class_="sample"))
+        parts.append(element("details", _head(before, kind, question, difference(*answers)), inside, class_="sample"))
     return block(*parts)
 
 
-def _head(sample: Answered, kind: str) -> Markup:
+def _head(sample: Answered, kind: str, question: str, changed: tuple[str, str] | None = None) -> Markup:
     sign, name = MARKS[kind]
     tone = "good" if kind in GOOD else "bad" if kind in BAD else "plain"
     mark = element("span", f"{sign} ", said(name), class_=f"mark {tone}")
+    answers = () if changed is None else (
+        element("del", written(changed[0])), " → ", element("ins", written(changed[1])), " · "
+    )  # fmt: skip
     return element(
         "summary", mark, element("span", f"#{sample.sample}", class_="number"),
-        element("span", written(_line(sample)), class_="line"),
+        element("span", *answers, written(question), class_="line"),
     )  # fmt: skip
-
-
-def _line(sample: Answered) -> str:
-    """The end of the question: before it stand examples that all samples share."""
-    asked = sample.requests[0][0] or sample.requests[0][1] if sample.requests else ""
-    words = " ".join(asked[-8 * MAX_HEAD :].split())
-    return words if len(words) <= MAX_HEAD else "…" + words[-MAX_HEAD:]
 
 
 def _asked(sample: Answered, shows_spaces: bool) -> Markup:

@@ -69,7 +69,7 @@ def build_benchmark_tab(page: gr.Blocks, services: Services) -> None:
 
 def _kind(services: Services, tasks: Tasks) -> Kind:
     empty = f'<section class="run empty"><p>{text.both("no_runs_yet")}</p></section>'
-    return Kind(("benchmark",), BenchmarkTally, tasks.resume, empty)
+    return Kind(("benchmark",), BenchmarkTally, tasks.resume, empty, needs_model=True)
 
 
 def _suites() -> tuple[dict[str, gr.Button], gr.Button, gr.Button]:

@@ -10,6 +10,7 @@ from llm_app.web import text
 from llm_app.web.chat import compare_views as views
 from llm_app.web.chat.asking import MAX_MESSAGE_CHARACTERS
 from llm_app.web.chat.compare_handlers import CompareHandlers, Parts
+from llm_app.web.chat.learn import Learning
 from llm_app.web.chat.talk import BROWSER_KEY, PUBLIC_HISTORY_SECONDS, Talk
 from llm_app.web.html import downloads, html
 
@@ -37,6 +38,7 @@ def build_compare(page: gr.Blocks, services: Services, talk: Talk) -> None:
             with gr.Row(elem_classes="exports"):
                 preferences = gr.Button(text.label("export_preferences"), size="sm", elem_id="export-preferences")
                 everything = gr.Button(text.label("export_votes"), size="sm", elem_id="export-votes")
+                train = gr.Button(text.label("train_on_votes"), size="sm", elem_id="train-on-votes")
     seconds = PUBLIC_HISTORY_SECONDS if services.settings.is_public else None
     kept: Any = gr.State([])
     if services.settings.is_public:
@@ -54,6 +56,7 @@ def build_compare(page: gr.Blocks, services: Services, talk: Talk) -> None:
     kind.input(handlers.choose, [kind], chosen, **AT_ONCE)
     second.input(handlers.estimate, [kind, second], [parts.notice], **AT_ONCE)
     preferences.click(handlers.export_preferences, [kept], [parts.export, parts.notice], **AT_ONCE)
+    train.click(Learning(services.settings).votes, [kept], [parts.notice], **AT_ONCE)
     everything.click(handlers.export_votes, [kept], [parts.export, parts.notice], **AT_ONCE)
 
 

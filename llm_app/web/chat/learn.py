@@ -7,6 +7,7 @@ import gradio as gr
 from llm_app.config import Settings
 from llm_app.conversations.tree import Conversation
 from llm_app.web.chat.asking import turn_of
+from llm_app.web.chat.compare_ballots import Ballots
 from llm_app.web.failures import SentenceError, failed
 from llm_app.web.gathered import Gathered
 from llm_app.web.text import both
@@ -29,6 +30,18 @@ class Learning:
             return self._add(visitor, conversation, value) if name == "learn" else self._take_out(visitor, value)
         except Exception as error:
             return failed(error)
+
+    def votes(self, request: gr.Request, kept: object) -> str:
+        """What is said of the votes as pairs for preference tuning; `kept` are those of a public page's visitor."""
+        try:
+            found, _ = Ballots(self._settings).read(kept)
+            n = self._gathered.give_votes(visitor_of(request, self._settings), found)
+        except Exception as error:
+            return failed(error)
+        if not n:
+            return notice(both("export_preferences_none"))
+        where = f" {both('learn_public')}" if self._settings.is_public else ""
+        return notice(f"{both('votes_ready', n=n)}{where} {open_tune()}")
 
     def _add(self, visitor: str | None, conversation: Conversation, turn_id: object) -> str:
         turn = turn_of(conversation, turn_id)

@@ -84,8 +84,9 @@ class PresetHandlers:
         parts.chosen.input(self.choose, [parts.chosen, *kept, *controls], form, **at_once)
         parts.save.click(self.save, [parts.name, *kept, *controls], selector, **at_once)
         parts.delete.click(self.delete, [parts.chosen, *kept], selector, **at_once)
-        events = [control.release if isinstance(control, gr.Slider) else control.input for control in controls]
-        gr.on(events, self.compare, [*kept, *controls], parts.chosen, **at_once)
+        # Not the release of a slider: a key moves it, too.
+        events = [control.input for control in controls]  # type: ignore[attr-defined]
+        gr.on(events, self.compare, [*kept, *controls], parts.chosen, trigger_mode="always_last", **at_once)
 
     def loaded(self, *kept: object) -> Update:
         """The page stands: the presets that were saved before."""

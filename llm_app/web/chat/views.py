@@ -47,7 +47,8 @@ def chat_messages(conversation: Conversation, first: int = 0) -> list[ShownMessa
 
 def writing_message(reply: Reply) -> ShownMessage:
     """A reply that is being written."""
-    return _shown("assistant", reply.content, f'<div class="line">{_note(live_note(reply.n_output_tokens))}</div>')
+    note = _note(live_note(reply.n_output_tokens, reply.details))
+    return _shown("assistant", reply.content, f'<div class="line">{note}</div>')
 
 
 def _shown(role: str, content: str, below: str) -> ShownMessage:
@@ -144,11 +145,14 @@ def _value(value: object) -> str:
     return " | ".join(map(repr, value)) if isinstance(value, list) else " ".join(str(value).split())
 
 
-def live_note(n_tokens: int) -> Text:
-    """The line under a reply that is being written. It stands from the start, so that the end moves nothing."""
+def live_note(n_tokens: int, details: Details | None = None) -> Text:
+    """The line under a reply that is being written. It stands from the start, so that the end moves nothing.
+
+    Without `details` it says nothing of the speed, which would tell a 4-bit model from another.
+    """
     if n_tokens == 0:
         return filled("waiting")
-    return joined(filled("writing"), _tokens(n_tokens))
+    return joined(filled("writing"), *(_pace(details) if details else ()), _tokens(n_tokens))
 
 
 def final_note(details: Details | None) -> Text:
@@ -160,15 +164,20 @@ def final_note(details: Details | None) -> Text:
         return joined(ending, filled("request", id=details.request))
     if details.ending == "edited":
         return ending
-    parts = [ending]
+    parts = [ending, *_pace(details), _tokens(details.n_output_tokens)]
+    if details.seed is not None:
+        parts.append(filled("seed", seed=details.seed))
+    return joined(*parts)
+
+
+def _pace(details: Details) -> list[Text]:
+    """Tokens a second and the time to the first one, as far as there are any."""
+    parts = []
     if details.tokens_per_second:
         parts.append(filled("tokens_per_second", n=details.tokens_per_second))
     if details.n_output_tokens:
         parts.append(filled("first_token", ms=details.seconds_to_first_token * 1000))
-    parts.append(_tokens(details.n_output_tokens))
-    if details.seed is not None:
-        parts.append(filled("seed", seed=details.seed))
-    return joined(*parts)
+    return parts
 
 
 def _tokens(n: int) -> Text:

@@ -11,7 +11,7 @@ from llm_app.engine import fit
 from llm_app.options import options_of
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.html import html
+from llm_app.web.html import clicks, html
 from llm_app.web.model import views
 from llm_app.web.model.handlers import IDLE_SECONDS, NO_ADAPTER, Strip, StripHandlers
 from llm_app.web.options import Form, control
@@ -91,7 +91,9 @@ def _connect_choices(page: gr.Blocks, handlers: StripHandlers, strip: Strip, cho
     strip.unload.click(handlers.unload, None, outputs, **QUICK)
     choices.adapter.input(handlers.switch_adapter, [choices.adapter], outputs, **QUICK)
     changes = [choices.model.input, choices.precision.input, choices.device.input, choices.context_length.change]
-    gr.on(changes, handlers.estimate, form, [strip.fit, strip.load, strip.precision], **QUICK)
+    estimated = [strip.fit, strip.load, strip.precision]
+    gr.on(changes, handlers.estimate, form, estimated, **QUICK)
+    clicks("#fit button[name]", elem_id="fit-presses").click(handlers.use, form, estimated, **QUICK)
 
 
 def _choices(is_private: bool) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:

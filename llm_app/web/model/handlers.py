@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import gradio as gr
@@ -17,7 +17,7 @@ from llm_app.errors import ModelLoading, UserError
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.failures import SentenceError, error_notice, note_error
-from llm_app.web.html import shown
+from llm_app.web.html import sent, shown
 from llm_app.web.model import views
 from llm_app.web.model.details import AdapterShelf, loaded_or_none, sample_prompt
 from llm_app.web.model.loader import Loader
@@ -160,6 +160,11 @@ class StripHandlers:
         except Exception as error:
             return {strip.fit: _failed(error)}
         return {**update, strip.fit: said, strip.load: gr.update(variant="primary")}
+
+    def use(self, event: gr.EventData, *form: object) -> Update:
+        """Choose the precision that would fit."""
+        at = [field.name for field in fields(ModelConfig)].index("precision")
+        return self.estimate(*form[:at], sent(event, "value"), *form[at + 1 :])
 
     def load(self, *form: object) -> Update:
         """Start to load what was chosen; what is not on this machine is asked about first."""

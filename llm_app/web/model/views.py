@@ -72,7 +72,8 @@ def fit_line(fit: Fit) -> str:
     values = {"needs": needs, "free": free, "lower": gigabytes(fit.suggestion_bytes)}
     names = STRINGS[PRECISION_NAMES[fit.suggestion]]
     english, chinese = (filled("needs_less", **values, precision=name)[n] for n, name in enumerate(names))
-    return notice(pair((english, chinese)), "warning")
+    use = f'<button type="button" class="act" name="precision" value="{fit.suggestion}">{both("use_it")}</button>'
+    return notice(f"{pair((english, chinese))} {use}", "warning")
 
 
 def progress(words: str, detail: str, fraction: float) -> str:

@@ -17,6 +17,7 @@ from llm_app.web import text
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.html import unfolded
 from llm_app.web.runs import views
+from llm_app.web.runs.bring import bring_model, missing_model, wanted_model
 from llm_app.web.runs.follow import Followers, Look
 from llm_app.web.runs.kind import Kind
 from llm_app.web.runs.parts import Parts, Seen
@@ -72,7 +73,14 @@ class RunHandlers:
         yield {self._parts.notice: notice(text.both("run_resuming")), self._parts.resume: unfolded(False)}
         try:
             store = runs_of(request, self._services)
-            work = self._kind.resume(store.open(seen.run_id))
+            folder = store.open(seen.run_id)
+            if self._kind.needs_model and not self._services.settings.is_public:
+                spec = folder.spec()
+                if missing_model(spec, self._services) is not None:
+                    said = notice(text.both("run_needs_model", wanted=wanted_model(spec)), "warning")
+                    yield {self._parts.notice: said, self._parts.bring: unfolded(True)}
+                    return
+            work = self._kind.resume(folder)
             self._services.queue.submit(work, owner=store.owner)
             parts, watched = self._parts, (seen.run_id,)
             yield {parts.watched: watched, **self._look(store, watched, page, seen), parts.notice: ""}
@@ -80,6 +88,23 @@ class RunHandlers:
             yield self._failed(error)
         except Exception as error:
             yield {**self._failed(error), self._parts.resume: unfolded(True)}
+
+    def bring(self, request: gr.Request, watched: tuple[str, ...], page: int, seen: Seen) -> Iterator[Update]:
+        """Load the model that the shown run needs, then resume it."""
+        parts, percent = self._parts, -1
+        try:
+            spec = runs_of(request, self._services).open(seen.run_id).spec()
+            wanted = missing_model(spec, self._services)
+            yield {parts.bring: unfolded(False)}
+            for fraction in bring_model(wanted, self._services) if wanted is not None else ():
+                if int(100 * fraction) > percent:
+                    percent = int(100 * fraction)
+                    said = text.both("run_bringing", wanted=wanted_model(spec), percent=percent)
+                    yield {parts.notice: notice(said)}
+        except Exception as error:
+            yield {**self._failed(error), parts.bring: unfolded(True)}
+            return
+        yield from self.resume(request, watched, page, seen)
 
     def ask_delete(self) -> Update:
         """The one question."""
@@ -187,7 +212,7 @@ class RunHandlers:
         return views.lines(runs, drawn)
 
     def _is_mine(self, store: RunStore, run_id: str) -> bool:
-        """Whether it is of this kind; what a run is never changes. A damaged one is everybody's."""
+        """Whether it stands in the list; what kind a run is never changes. A damaged one is everybody's."""
         path = store.root / run_id
         if path not in self._kinds:
             try:
@@ -197,7 +222,8 @@ class RunHandlers:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             self._kinds[path] = kind
-        return self._kinds[path] in self._kind.names
+        is_elsewhere = self._kind.is_elsewhere
+        return self._kinds[path] in self._kind.names and not (is_elsewhere and is_elsewhere(RunFolder(path)))
 
     def _shown(self, store: RunStore, watched: tuple[str, ...], runs: list[Run]) -> Run | None:
         """The first of those watched that is not over, else the last; where none is, what runs, else the newest."""
@@ -223,6 +249,7 @@ class RunHandlers:
         parts, is_live = self._parts, run.status in views.LIVE
         update: Update = {
             parts.stop: unfolded(is_live), parts.resume: unfolded(run.status in views.RESUMABLE),
+            parts.bring: unfolded(False),
             parts.delete: unfolded(not is_live, "quiet"), parts.question: unfolded(False, "question"),
             parts.told: "" if run.status == "damaged" else run.id,
         }
@@ -246,7 +273,9 @@ class RunHandlers:
         parts = self._parts
         if seen == Seen(card=self._kind.empty, seconds=IDLE_SECONDS):
             return {parts.seen: seen}
-        hidden = (parts.stop, parts.resume, parts.delete, parts.note, parts.fold, parts.newer, parts.older)
+        hidden = (
+            parts.stop, parts.resume, parts.bring, parts.delete, parts.note, parts.fold, parts.newer, parts.older
+        )  # fmt: skip
         return {
             **{part: unfolded(False) for part in hidden}, parts.question: unfolded(False, "question"),
             parts.card: self._kind.empty, parts.details: "", parts.rows: "", parts.place: "", parts.told: "",

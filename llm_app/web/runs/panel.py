@@ -27,6 +27,7 @@ class Card:
     acts: gr.Row
     stop: gr.Button
     resume: gr.Button
+    bring: gr.Button
     delete: gr.Button
     question: gr.Row
     yes: gr.Button
@@ -56,6 +57,7 @@ def build_card(tab: str, stop_label: str = "stop", delete_question: str = "run_d
         with gr.Row(elem_classes="run-acts", equal_height=False) as acts:
             stop = _button(stop_label, f"{tab}-stop", variant="stop")
             resume = _button("run_resume", f"{tab}-resume", variant="primary")
+            bring = _button("run_bring", f"{tab}-bring", variant="primary")
             note = gr.Textbox(
                 label=text.label("run_note"), show_label=False, placeholder=text.label("run_note_hint"), lines=1,
                 max_lines=1, container=False, elem_classes=GONE, max_length=MAX_NOTE, elem_id=f"{tab}-note",
@@ -69,7 +71,7 @@ def build_card(tab: str, stop_label: str = "stop", delete_question: str = "run_d
         notice = html("", elem_id=f"{tab}-run-notice", elem_classes="run-notice")
         with gr.Accordion(text.label("run_details"), open=False, elem_classes=["fold", GONE]) as fold:
             details = html("", elem_id=f"{tab}-details")
-    return Card(card, acts, stop, resume, delete, question, yes, keep, note, notice, fold, details)
+    return Card(card, acts, stop, resume, bring, delete, question, yes, keep, note, notice, fold, details)
 
 
 def build_history(tab: str) -> History:
@@ -97,8 +99,8 @@ def connect(
     """
     keep = KEEP_SECONDS if services.settings.is_public else None
     parts = Parts(
-        card.card, card.stop, card.resume, card.delete, card.question, card.note, card.notice, card.fold, card.details,
-        history.list, history.rows, history.place, history.newer, history.older, gr.Timer(1.0),
+        card.card, card.stop, card.resume, card.bring, card.delete, card.question, card.note, card.notice, card.fold,
+        card.details, history.list, history.rows, history.place, history.newer, history.older, gr.Timer(1.0),
         watched=watched, page=gr.State(0, time_to_live=keep),
         seen=gr.State(Seen(), time_to_live=keep),
         told=gr.Textbox(visible="hidden", container=False, elem_id=f"{history.tab}-told"),
@@ -121,10 +123,11 @@ def connect(
     gr.on([parts.note.submit, parts.note.blur], handlers.note, [*states, parts.note], outputs, **at_once)
     parts.newer.click(handlers.newer, states, outputs, **at_once)
     parts.older.click(handlers.older, states, outputs, **at_once)
-    parts.resume.click(
-        handlers.resume, states, outputs, show_progress="hidden", api_visibility="private",
-        concurrency_id="tasks", concurrency_limit=1,
-    )  # fmt: skip
+    for button, act in ((parts.resume, handlers.resume), (parts.bring, handlers.bring)):
+        button.click(
+            act, states, outputs, show_progress="hidden", api_visibility="private", concurrency_id="tasks",
+            concurrency_limit=1,
+        )  # fmt: skip
     return parts.timer
 
 

@@ -28,6 +28,7 @@ class Parts:
     card: gr.HTML
     stop: gr.Button
     resume: gr.Button
+    bring: gr.Button
     delete: gr.Button
     question: gr.Row
     note: gr.Textbox

@@ -14,7 +14,7 @@ from llm_app.config import Settings
 from llm_app.data.read import KINDS
 from llm_app.errors import UserError
 from llm_app.jobs.store import RunStore
-from llm_app.web.sweeping import changed, sweep
+from llm_app.jobs.sweeping import changed, sweep
 
 MEGABYTE = 1 << 20
 MAX_FILES = 20  # of one upload: data files, and a dataset_info.json that describes them

@@ -19,7 +19,7 @@ from llm_app.web.tune.overlay import build_overlay
 from llm_app.web.tune.search import build_search
 from llm_app.web.tune.settings import build_settings
 from llm_app.web.tune.start import build_start, connect_start
-from llm_app.web.tune.trainings import Trainings
+from llm_app.web.tune.trainings import Trainings, is_over_trial
 
 STEPS = Manner("steps_of", "steps_per_second", "steps_per_minute", ADVICE | {
     "cancelled": "tune_advice_cancelled", "interrupted": "tune_advice_interrupted", "failed": "tune_advice_failed",
@@ -49,6 +49,9 @@ def build_tune_tab(page: gr.Blocks, services: Services) -> None:
         build_search(page, services, settings, data.data, watched)
     connect_data(services, data, settings, work.parent)
     empty = f'<section class="run empty"><p>{text.both("no_tuning_yet")}</p></section>'
-    kind = Kind((KIND,), TrainTally, trainings.resume, empty, STEPS, keeps_body=True, aside=TrainTally.aside)
+    kind = Kind(
+        (KIND,), TrainTally, trainings.resume, empty, STEPS, keeps_body=True, aside=TrainTally.aside,
+        is_elsewhere=is_over_trial,
+    )  # fmt: skip
     panel.connect(page, services, kind, card, history, watched=watched, selected=selected)
     connect_start(services, trainings, start, settings)

@@ -8,6 +8,7 @@ from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder, RunNotFound
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import Training, resume_training, start_training
+from llm_app.jobs.train_search import link_of
 from llm_app.services import Services
 from llm_app.training.config import TrainConfig
 from llm_app.web.failures import SentenceError
@@ -61,3 +62,9 @@ class Trainings:
             self._services.queue.cancel(run_id, owner=store.owner)
         elif state != "over":
             training.discard()
+
+
+def is_over_trial(folder: RunFolder) -> bool:
+    """Whether a search tried it and is done with it: the leaderboard of the search shows it, while there is one."""
+    link = link_of(folder)
+    return link is not None and (folder.path.parent / link[0]).is_dir() and not folder.is_locked()

@@ -100,6 +100,11 @@ STRINGS: dict[str, Text] = {
     ),
     "export_preferences": ("Preference data (JSONL)", "偏好数据（JSONL）"),
     "export_votes": ("All votes (JSONL)", "全部投票（JSONL）"),
+    "train_on_votes": ("Train on these votes", "用这些投票训练"),
+    "votes_ready": (
+        "Pairs of a better and a worse answer: {n:,}. In Tune, press “Votes from Chat”; it learns to prefer (dpo).",
+        "共 {n:,} 对优劣回答：在“微调”中点“对话中的投票”，即可进行偏好训练（dpo）。",
+    ),
     "export_preferences_none": (
         "No vote names a winner yet, so there is no preference data.",
         "还没有分出胜负的投票，因此没有偏好数据。",

@@ -9,8 +9,20 @@ STRINGS: dict[str, Text] = {
     "result_compare_runs": ("Compare", "比较"),
     "result_base_or_adapter": ("Base against adapter", "基础模型对比适配器"),
     "result_compare_hint": (
-        "Choose a baseline and press Compare: both runs are compared sample by sample.",
-        "选择基线并点击“比较”：两次运行会逐条样本对比。",
+        "The likeliest baseline is chosen. Press Compare: both runs are compared sample by sample.",
+        "已选好最可能的基线。点击“比较”，两次运行会逐条样本对比。",
+    ),
+    "result_compare_none": (
+        "No other run was asked the same. Run these tasks again with another model, adapter or precision.",
+        "没有其他运行回答过同样的内容。请用另一个模型、适配器或精度再跑一次这些任务。",
+    ),
+    "result_odd_runs": (
+        "Runs that cannot be compared with this one, ≠ in the menus ({n:,})",
+        "无法与本次运行比较的运行，在菜单中标为 ≠（{n:,}）",
+    ),
+    "result_earlier_version": (
+        "it was made by an earlier version of this program",
+        "由本程序的早期版本产生",
     ),
     "result_compare_needs_two": (
         "No other run has one of these tasks. Run them with another model, adapter or precision first.",
@@ -37,6 +49,11 @@ STRINGS: dict[str, Text] = {
     "result_smallest_help": (
         "The change that would most likely be found with these samples (80 % power).",
         "以现有样本大概率能发现的变化（功效 80%）。",
+    ),
+    "result_smallest_about": (
+        "“Smallest that shows” is the change that these samples would most likely find; a smaller one may be there and"
+        " stay unseen.",
+        "“可测出的最小变化”是以这些样本大概率能发现的变化；更小的变化即使存在，也可能看不出来。",
     ),
     "result_needed_n": ("n for 2 points", "测出 2 个百分点之差所需样本"),
     "result_needed_help": (

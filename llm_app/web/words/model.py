@@ -51,6 +51,7 @@ STRINGS: dict[str, Text] = {
         "Needs about {needs} GB, only {free} GB free. {precision} would need {lower} GB.",
         "约需 {needs} GB，仅有 {free} GB 可用。改用{precision}约需 {lower} GB。",
     ),
+    "use_it": ("Use it", "改用"),
     "needs_too_much": (
         "Needs about {needs} GB, only {free} GB free. Close other programs or choose a smaller model.",
         "约需 {needs} GB，仅有 {free} GB 可用。请关闭其他程序，或选择更小的模型。",

@@ -52,6 +52,16 @@ STRINGS: dict[str, Text] = {
         "This run belongs to {wanted}. Load that above, then resume.",
         "这次运行属于 {wanted}。请先在上方加载它，再继续。",
     ),
+    "run_needs_model": (
+        "This run belongs to {wanted}, which is not loaded.",
+        "这次运行属于 {wanted}，该模型目前没有加载。",
+    ),
+    "run_bring": ("Load it and resume", "加载后继续"),
+    "run_bringing": ("Loading {wanted}: {percent} %", "正在加载 {wanted}：{percent}%"),
+    "run_bring_busy": (
+        "Another run is under way on the loaded model. Wait until it ends, or stop it.",
+        "另一次运行正在使用已加载的模型。请等它结束，或先停止它。",
+    ),
     "run_elsewhere": (
         "Another program of this machine works on this run. Stop it there.",
         "本机上的另一个程序正在执行这次运行，请在那里停止。",

@@ -12,7 +12,8 @@ STRINGS: dict[str, Text] = {
         "“对话”里还没有可用的内容：请先把回答加入数据集，或在“对比”中投票。",
     ),
     "tune_gone": (
-        "Data sets that lay here and are gone meanwhile: {n}. Add them again.", "已不存在的数据集：{n} 个，请重新添加。",
+        "Data sets that lay here and are gone meanwhile: {n}. Add them again.",
+        "已不存在的数据集：{n} 个，请重新添加。",
     ),
     "tune_add_data": ("Add data…", "添加数据…"),
     "tune_file": (
