@@ -5,7 +5,8 @@
 A page can be used when its message box takes text and Send has been answered by the server: a blank message is sent,
 and the refusal is awaited. Four visits a run: at once (the server has just said where it is, the model still loads),
 then with the model loaded a new browser, the same browser again, and a new one on a processor four times as slow.
-Chromium is this machine's, or $CHROMIUM.
+Seconds count from the begin of the visit; `browser_s` and `server_s` are processor time, of the page's own thread and
+of the whole server, which in the first visit loads a model besides. Chromium is this machine's, or $CHROMIUM.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psutil
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 SLOWER = 4
@@ -45,8 +47,8 @@ TOLD = """() => {
   const seconds = (milliseconds) => milliseconds / 1000;
   const at = (name) => seconds(performance.getEntriesByName(name)[0].startTime);
   return {
-    first_byte_s: seconds(document.responseStart), document_s: seconds(document.responseEnd),
-    dom_s: seconds(document.domContentLoadedEventEnd), stands_s: at("stands"), answered_s: at("answered"),
+    usable_s: at("answered"), document_s: seconds(document.responseEnd),
+    dom_s: seconds(document.domContentLoadedEventEnd), stands_s: at("stands"),
     files: files.length,
     wire_kb: [document, ...files].reduce((sum, entry) => sum + entry.transferSize, 0) / 1000,
   };
@@ -72,21 +74,22 @@ def main() -> None:
     print(f"# {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for name, runs in visits.items():
         medians = {key: round(statistics.median(told[key] for told in runs), 2) for key in runs[0]}
-        print(json.dumps({"case": name, **medians, "runs": [round(told["usable_s"], 2) for told in runs]}), flush=True)
+        each = [round(next(iter(told.values())), 2) for told in runs]
+        print(json.dumps({"case": name, **medians, "runs": each}), flush=True)
 
 
 def run(browser: Browser, model: str) -> Iterator[tuple[str, dict[str, float]]]:
     """One start of the server, and each kind of visit."""
     with browser.new_context() as at_once, serving(model) as (server, url):
-        started = time.perf_counter()
-        yield "at once", visit(at_once, url, started)
+        worker = psutil.Process(server.pid)
+        yield "at once", visit(at_once, url, worker)
         await_line(server, READY)
         yield "weight", weight(url)
         with browser.new_context() as new:
-            yield "new browser", visit(new, url)
-            yield "again", visit(new, url)
+            yield "new browser", visit(new, url, worker)
+            yield "again", visit(new, url, worker)
         with browser.new_context() as slow:
-            yield f"{SLOWER} times slower", visit(slow, url, slower=SLOWER)
+            yield f"{SLOWER} times slower", visit(slow, url, worker, slower=SLOWER)
 
 
 @contextmanager
@@ -115,31 +118,29 @@ def await_line(server: subprocess.Popen[str], words: str) -> None:
         raise RuntimeError(f"the server ended before it said: {words}")
 
 
-def visit(context: BrowserContext, url: str, started: float | None = None, *, slower: int = 1) -> dict[str, float]:
-    """Open the page and use it. `usable_s` counts from `started`, else from the visit's begin."""
+def visit(context: BrowserContext, url: str, server: psutil.Process, *, slower: int = 1) -> dict[str, float]:
+    """Open the page and use it."""
     page = context.new_page()
     page.add_init_script(WATCH)
-    client = context.new_cdp_session(page)
-    client.send("Performance.enable")
-    client.send("Emulation.setCPUThrottlingRate", {"rate": slower})
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
-    started = time.perf_counter() if started is None else started
+    client = context.new_cdp_session(page)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})
+    client.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    before = server.cpu_times()
     page.goto(url, wait_until="commit")
     page.fill(BOX, " ")
     page.click(SEND)
     page.wait_for_selector(ANSWER)
-    usable = time.perf_counter() - started
+    after = server.cpu_times()
     told: dict[str, float] = page.evaluate(TOLD)
     spent = {entry["name"]: entry["value"] for entry in client.send("Performance.getMetrics")["metrics"]}
     page.close()
-    return {
-        "usable_s": usable, **told, "script_s": spent["ScriptDuration"],
-        "layout_s": spent["LayoutDuration"] + spent["RecalcStyleDuration"],
-    }  # fmt: skip
+    server_s = after.user + after.system - before.user - before.system
+    return {**told, "browser_s": spent["TaskDuration"], "server_s": server_s}
 
 
 def weight(url: str) -> dict[str, float]:
-    """What the server makes of one page. `usable_s`: the seconds it takes to say so."""
+    """What the server sends, and the seconds it takes to make it."""
     started = time.perf_counter()
     with urlopen(f"{url}/") as answer:
         document = answer.read()
@@ -148,7 +149,7 @@ def weight(url: str) -> dict[str, float]:
         body = answer.read()
     config: dict[str, Any] = json.loads(body)
     return {
-        "usable_s": seconds, "document_kb": len(document) / 1000, "config_kb": len(body) / 1000,
+        "made_s": seconds, "document_kb": len(document) / 1000, "config_kb": len(body) / 1000,
         "blocks": len(config["components"]), "events": len(config["dependencies"]),
     }  # fmt: skip
 

@@ -23,6 +23,7 @@ from llm_app.training.config import TrainConfig
 from llm_app.training.events import Note, Saved, Step, Validation
 
 if TYPE_CHECKING:
+    from llm_app.data.mix import DatasetSpec
     from llm_app.jobs.train import Training
 
 LINE_SECONDS = 5.0  # between plain progress lines, where nobody watches a terminal
@@ -38,6 +39,7 @@ def add_parser(commands: Any) -> None:
     item, info = options_of(ModelConfig)[0]
     parser.add_argument("--model", metavar="TEXT", help=f"{info.help[0]} (default {item.default})")
     add_data_flags(parser)
+    parser.add_argument("--votes", action="store_true", help="The votes of the Chat tab as pairs: --objective dpo.")
     parser.add_argument("--output", metavar="DIR", help="Gets the result as DIR/adapter (of method full: DIR/model).")
     parser.add_argument("--name", metavar="NAME", help="What the adapter is called on this machine (default: made up).")
     parser.add_argument("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
@@ -62,6 +64,15 @@ def run(options: argparse.Namespace) -> int:
         return _work(training)
 
 
+def _datasets(options: argparse.Namespace, settings: Settings) -> "list[DatasetSpec]":
+    """The files that were named, and the votes as one more."""
+    from llm_app.votes import VoteBook
+
+    if options.votes:
+        options.data = [*options.data, str(VoteBook.of(settings).write_pairs())]
+    return datasets_of(options)
+
+
 def _training(options: argparse.Namespace, config: TrainConfig, settings: Settings) -> "Training":
     from llm_app.jobs.folder import RunFolder
     from llm_app.jobs.train import resume_training, start_training
@@ -70,7 +81,8 @@ def _training(options: argparse.Namespace, config: TrainConfig, settings: Settin
         return resume_training(RunFolder.open(settings.home / "runs", options.resume), settings)
     output = Path(options.output).expanduser().absolute() if options.output else None
     return start_training(
-        options.model or ModelConfig().model, datasets_of(options), config, settings, name=options.name, output=output,
+        options.model or ModelConfig().model, _datasets(options, settings), config, settings, name=options.name,
+        output=output,
     )
 
 
@@ -181,7 +193,8 @@ def _step_line(pace: "deque[Step]", validation: str) -> str:
 
 
 def _refuse_options(options: argparse.Namespace) -> None:
-    given = given_data_flags(options) + [name for name in ("model", "output", "name", "plan") if getattr(options, name)]
+    names = ("model", "votes", "output", "name", "plan")
+    given = given_data_flags(options) + [name for name in names if getattr(options, name)]
     given += [item.name for item, _ in options_of(TrainConfig) if hasattr(options, item.name)]
     if given:
         raise UserError(
@@ -194,6 +207,6 @@ def _plan(options: argparse.Namespace, config: TrainConfig, settings: Settings) 
     from llm_app.jobs.train_plan import plan, plan_text
 
     entry = find_model(options.model or ModelConfig().model, settings)
-    made = plan(entry, datasets_of(options), config, settings, has_trial=options.trial)
+    made = plan(entry, _datasets(options, settings), config, settings, has_trial=options.trial)
     print(plan_text(made), flush=True)
     return 0

@@ -2,6 +2,7 @@
 
 import datetime
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from eval.statistics import Interval, wilson_interval
 from llm_app.config import Settings
 from llm_app.errors import UserError
 from llm_app.jobs import lock
-from llm_app.jobs.folder import new_id, read_event, told
+from llm_app.jobs.folder import new_id, read_event, told, write_whole
 from llm_app.messages import Message, Role
 
 Choice = Literal["a", "b", "tie", "both_bad"]
@@ -114,6 +115,19 @@ class VoteBook:
         found = [read_vote(read_event(line)) for line in whole]
         votes = [vote for vote in found if vote is not None]
         return unique(votes), len(found) - len(votes)
+
+    def write_pairs(self) -> Path:
+        """The pairs that the votes make, in a file beside them that is named by its content and never changes.
+
+        Raises: UserError if no vote names a winner, or the disk is full.
+        """
+        lines = preference_lines(self.read()[0])
+        if not lines:
+            raise UserError("No vote of the Chat tab names a winner yet: there are no pairs to learn from.")
+        path = self.path.with_name(f"pairs-{hashlib.sha256(lines.encode()).hexdigest()[:16]}.jsonl")
+        if not path.is_file():
+            write_whole(path, lines)
+        return path
 
     def _append(self, file: int, line: bytes) -> None:
         end = os.fstat(file).st_size

@@ -26,7 +26,7 @@ ARROWS = {
     "spoken": set(),
     "eval": set(),
     "engine": WORDS,
-    "data": WORDS,
+    "data": WORDS | {"eval"},
     "training": WORDS | {"data", "engine"},
     "chat": CORE,
     "classify": CORE,

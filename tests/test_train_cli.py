@@ -15,7 +15,9 @@ from llm_app.engine.catalog import list_adapters
 from llm_app.flags import flag_of
 from llm_app.options import kind_of, options_of
 from llm_app.training.config import TrainConfig
+from llm_app.votes import VoteBook
 from tests.live import wait_for
+from tests.test_votes import vote
 from tests.tiny import load_plain
 from tests.tuning import examples
 
@@ -99,3 +101,13 @@ def test_ctrl_c_saves_what_there_is_and_ends_with_130(tiny_llama: Path, data: Pa
     assert (Path(out.strip()) / "adapter_model.safetensors").is_file()
     assert re.search(r"stopped after step \d+ of 100000; go on with --resume \w{12}", log.read_text())
     assert "Traceback" not in log.read_text()
+
+
+def test_the_votes_of_the_chat_tab_are_pairs_to_train_on(
+    tiny_llama: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--model", str(tiny_llama), "--votes", "--objective", "dpo", *SMALL, "--plan"]
+    assert main(command) == 2 and "names a winner" in capsys.readouterr().err
+    for _ in range(4):
+        VoteBook.of(Settings(home)).add(vote("a"))
+    assert main(command) == 0 and "pairs" in capsys.readouterr().out

@@ -49,6 +49,17 @@ def test_votes_come_back_as_they_were_given(book: VoteBook) -> None:
     assert book.read() == (votes, 0)
 
 
+def test_pairs_are_a_file_named_by_its_content_that_a_later_vote_does_not_change(book: VoteBook) -> None:
+    with pytest.raises(UserError, match="names a winner"):
+        book.write_pairs()
+    book.add(vote("a"))
+    first = book.write_pairs()
+    before = first.read_bytes()
+    book.add(vote("b"))
+    assert book.write_pairs() != first and first.read_bytes() == before
+    assert len(book.write_pairs().read_bytes().splitlines()) == 2
+
+
 def test_no_votes_yet_is_no_error(book: VoteBook) -> None:
     assert book.read() == ([], 0)
 

@@ -33,6 +33,14 @@ class BadRow(Exception):
     """Why a row cannot be used."""
 
 
+class NoUsableRow(EvaluationError):
+    """No row of a file can be used. `dropped`: as in `Docs`."""
+
+    def __init__(self, message: str, dropped: Sequence[str]) -> None:
+        super().__init__(message)
+        self.dropped = tuple(dropped)
+
+
 @dataclass(frozen=True)
 class Docs:
     """What a task asks about. `target` of a doc: a text, texts, or the number of a choice or label."""
@@ -68,7 +76,7 @@ def read_docs(path: Path, file: TaskFile) -> Docs:
     target, labels = _target_reader(file, [*rows, *examples])
 
     def doc(row: Row) -> Doc:
-        cells = {name: _text(name, _cell(file, row, name)) for name in names}
+        cells = {name: _text(_called(file, name), _cell(file, row, name)) for name in names}
         found = target(row)
         if "choices" in found:
             cells["choices"] = "\n".join(f"{_letter(n)}. {choice}" for n, choice in enumerate(found["choices"]))
@@ -103,6 +111,8 @@ def _usable(
     reasons: dict[str, list[int]] = {}
     for row in rows:
         try:
+            if row.problem:
+                raise BadRow(row.problem)
             docs.append(doc(row))
         except BadRow as error:
             reasons.setdefault(str(error), []).append(row.line)
@@ -111,21 +121,22 @@ def _usable(
         f"{reason} ({'line' if len(lines) == 1 else f'{len(lines)} rows, first in line'} {lines[0]})"
         for reason, lines in list(reasons.items())[:3]
     ) + (f"; and {len(reasons) - 3} more reasons" if len(reasons) > 3 else "")
+    by_line = sorted((line, reason) for reason, lines in reasons.items() for line in lines)
+    dropped = [f"line {line}: {reason}" for line, reason in by_line]
     if not docs:
-        raise EvaluationError(f"{where}: no usable examples: {n_bad} dropped because {said}.")
+        raise NoUsableRow(f"{where}: no usable examples: {n_bad} dropped because {said}.", dropped)
     if n_bad and not may_skip:
         raise EvaluationError(
             f"{where}: {n_bad} of {len(rows)} rows cannot be used because {said}. Correct them, or have them left out:"
             " `skip_bad_rows: true`."
         )
-    by_line = sorted((line, reason) for reason, lines in reasons.items() for line in lines)
-    return docs, [f"line {line}: {reason}" for line, reason in by_line]
+    return docs, dropped
 
 
 def _target_reader(file: TaskFile, rows: Sequence[Row]) -> tuple[Callable[[Row], Doc], tuple[str, ...]]:
     """What makes the scored part of a doc, and the labels of a classification."""
     if file.kind == "perplexity":
-        return lambda row: {"target": _text("text", _cell(file, row, "text"))}, ()
+        return lambda row: {"target": _text(_called(file, "text"), _cell(file, row, "text"))}, ()
     if file.kind == "multiple_choice":
         form = file.answers or _form(file, rows)
         return lambda row: _choice(file, row, form), ()
@@ -134,10 +145,17 @@ def _target_reader(file: TaskFile, rows: Sequence[Row]) -> tuple[Callable[[Row],
         labels = tuple(words.values())
         return lambda row: {"target": labels.index(_label(file, row, words))}, labels
     (name,) = NEEDS[file.kind]
+    called = _called(file, name)
     if file.kind in ("reply", "reply_perplexity"):
         # What a chat template puts after an answer: a model is trained to write that too.
-        return lambda row: {"target": _texts(name, _cell(file, row, name)), "end": row.cells.get("end") or ""}, ()
-    return lambda row: {"target": _texts(name, _cell(file, row, name))}, ()
+        return lambda row: {"target": _texts(called, _cell(file, row, name)), "end": row.cells.get("end") or ""}, ()
+    return lambda row: {"target": _texts(called, _cell(file, row, name))}, ()
+
+
+def _called(file: TaskFile, name: str) -> str:
+    """A column as an error names it: by what it stands for, and by its own name where that is another."""
+    column = file.columns.get(name, name)
+    return f"{name} (column {column})" if isinstance(column, str) and column != name else name
 
 
 def _cell(file: TaskFile, row: Row, name: str) -> Any:
@@ -184,7 +202,7 @@ def _labels(file: TaskFile, rows: Sequence[Row]) -> list[str]:
 
 
 def _label(file: TaskFile, row: Row, words: Mapping[str, str]) -> str:
-    label = _text("label", _cell(file, row, "label")).strip()
+    label = _text(_called(file, "label"), _cell(file, row, "label")).strip()
     if label not in words:
         raise BadRow(f"label {label[:40]!r} is none of {', '.join(list(words)[:10])}")
     return words[label]

@@ -1,29 +1,30 @@
 """Rows of a person's own data file: JSONL, CSV or TSV, each with its line, so that an error can name it."""
 
-import csv
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.files.records import Broken, records
+from eval.files.strict_json import Refused, values_of
 from eval.types import EvaluationError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LINES = (".jsonl", ".ndjson")
+NO_OBJECT = 'each line must be an object, such as {"text": "..."}'
 
 
 @dataclass(frozen=True)
 class Row:
-    """Cells by column, and the line of the file that they begin on."""
+    """Cells by column, and the line of the file that they begin on. `problem`: why there are none."""
 
     line: int
     cells: dict[str, Any]
+    problem: str = ""
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows; blank lines are none.
+    """All rows; blank lines are none, and a line of JSON that cannot be read is a row with a problem.
 
     Raises: EvaluationError naming file and line, for what is not there, not text, or not of its format.
     """
@@ -33,44 +34,38 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise EvaluationError(f"There is no data file {path}.")
     text = _text(path)
-    return list(_of_json_lines(path.name, text) if suffix in LINES else _of_table(path.name, text, DELIMITERS[suffix]))
+    rows = list(_of_json_lines(text) if suffix in LINES else _of_table(path.name, text, DELIMITERS[suffix]))
+    if rows and all(row.problem for row in rows):
+        raise EvaluationError(f"{path.name}, line {rows[0].line}: {rows[0].problem}.")
+    return rows
 
 
 def _text(path: Path) -> str:
+    """UTF-8 alone: a benchmark must be the same text to everybody, whatever their program makes of its bytes."""
     data = path.read_bytes()
     try:
-        return data.decode("utf-8-sig")  # spreadsheets put a mark at the start
+        text = data.decode("utf-8-sig")  # spreadsheets put a mark at the start
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise EvaluationError(f"{path.name}, line {line}: this is not UTF-8; save the file as UTF-8.") from None
+    if (at := text.find("\0")) >= 0:
+        line = text.count("\n", 0, at) + 1
+        raise EvaluationError(f"{path.name}, line {line}: a NUL character; this is no text file, or it was damaged.")
+    return text
 
 
-def _of_json_lines(name: str, text: str) -> Iterator[Row]:
-    # Only the line feed ends a line of JSONL; splitlines() would also cut at characters that JSON text may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            cells = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise EvaluationError(f"{name}, line {number}: not JSON ({error.msg}, column {error.colno}).") from None
-        except RecursionError:
-            raise EvaluationError(f"{name}, line {number}: nested too deeply.") from None
-        except ValueError:  # more digits than Python reads
-            raise EvaluationError(f"{name}, line {number}: a number is too long.") from None
-        if not isinstance(cells, dict):
-            raise EvaluationError(f'{name}, line {number}: each line must be an object, such as {{"text": "..."}}.')
-        yield Row(number, cells)
+def _of_json_lines(text: str) -> Iterator[Row]:
+    for line, value in values_of(text):
+        if isinstance(value, dict):
+            yield Row(line, value)
+        else:
+            yield Row(line, {}, value.reason if isinstance(value, Refused) else NO_OBJECT)
 
 
 def _of_table(name: str, text: str, delimiter: str) -> Iterator[Row]:
-    # A cell in quotes may span lines, so line ends are left as they are.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
-    line = 1
     try:
-        for cells in reader:
-            first, line = line, reader.line_num + 1
+        for line, cells in records(text, delimiter):
             if not any(cell.strip() for cell in cells):
                 continue
             if header is None:
@@ -78,18 +73,24 @@ def _of_table(name: str, text: str, delimiter: str) -> Iterator[Row]:
                 _check_header(name, header)
             elif len(cells) != len(header):
                 raise EvaluationError(
-                    f"{name}, line {first}: {len(cells)} cells, but the first line names {len(header)} columns;"
+                    f"{name}, line {line}: {len(cells)} cells, but the first line names {len(header)} columns;"
                     " put a cell that holds the separator into double quotes."
                 )
             else:
-                yield Row(first, dict(zip(header, cells, strict=True)))
-    except csv.Error as error:
+                yield Row(line, dict(zip(header, cells, strict=True)))
+    except Broken as error:
         raise EvaluationError(
-            f"{name}, line {reader.line_num}: {error}. For texts with quotes or line ends JSONL is the safer format."
+            f"{name}, line {error.line}: {error.reason}. For texts with quotes or line ends JSONL is the safer format."
         ) from None
 
 
 def _check_header(name: str, header: list[str]) -> None:
+    if len(header) == 1 and (other := next((sign for sign in ";\t|," if sign in header[0]), None)):
+        ending = next((ending for ending, sign in DELIMITERS.items() if sign == other), None)
+        mend = f"call the file {ending}" if ending else "save it with commas"
+        raise EvaluationError(f"{name}: the first line names one column, {header[0][:80]!r}; to separate cells {mend}.")
     twice = next((cell for number, cell in enumerate(header) if cell in header[:number]), None)
     if twice is not None:
         raise EvaluationError(f"{name}: two columns are called {twice!r}.")
+    if "" in header:
+        raise EvaluationError(f"{name}: column {header.index('') + 1} has no name.")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from llm_app.conversations.form import ConversationRefused, as_json, from_json
+from llm_app.conversations.form import ID, ConversationRefused, as_json, from_json
 from llm_app.conversations.search import Found, Listing, line_of, match
 from llm_app.conversations.store import ConversationNotFound
 from llm_app.conversations.tree import Conversation
@@ -13,18 +13,22 @@ from llm_app.errors import UserError
 
 MAX_CHARACTERS = 800_000  # a browser gives a page some five million; the server holds them while the page is open
 MAX_CONVERSATIONS = 50
+MAX_GRAVES = 100  # of conversations that went: other tabs of the browser have heard of them long before
+TICK = 1e-5  # seconds by which a change without a message is newer than what it changes
 
 
 class Shelf:
     """The conversations of one visitor, with what the `ConversationStore` of a private page can do.
 
     `unread` is what the browser has beside them, such as of a newer version of this program: it is given back as it
-    came, up to the same number of characters.
+    came, up to the same number of characters. Of what went, the time is kept, so that another tab of the browser,
+    which still has it, does not bring it back.
     """
 
     def __init__(self, conversations: Mapping[str, Conversation] | None = None, unread: Iterable[Any] = ()) -> None:
         self._kept = dict(conversations or {})
         self._deleted: dict[str, Conversation] = {}
+        self._graves: dict[str, float] = {}
         self._n_gone = 0  # that had to go and of which the visitor was not told yet
         self._unread: list[Any] = []
         room = MAX_CHARACTERS
@@ -40,18 +44,43 @@ class Shelf:
     def of(cls, value: object) -> "Shelf":
         """What the browser sent; what is no conversation in it is carried along and not looked at."""
         kept: dict[str, Conversation] = {}
+        graves: dict[str, float] = {}
         unread: list[Any] = []
         for row in value if isinstance(value, list) else []:
+            if (grave := _grave(row)) is not None:
+                graves[grave[0]] = grave[1]
+                continue
             try:
                 conversation = from_json(row)
                 kept[conversation.id] = conversation
             except UserError:
                 unread.append(row)
-        return cls(kept, unread)
+        shelf = cls(kept, unread)
+        for conversation_id, time in graves.items():
+            shelf._bury(conversation_id, time)
+        return shelf
 
     def value(self) -> list[Any]:
         """What the browser shall keep, the newest first."""
-        return [*map(_row, self._newest()), *self._unread]
+        return [*map(_row, self._newest()), *self._unread, *map(_grave_row, self._graves.items())]
+
+    def merge(self, value: object) -> None:
+        """Take in what another tab of the browser has kept meanwhile: of each conversation the newest stands."""
+        other = Shelf.of(value)
+        for theirs in other._kept.values():
+            mine = self._kept.get(theirs.id)
+            if mine is not None:
+                newer, older = (theirs, mine) if theirs.updated > mine.updated else (mine, theirs)
+                self._kept[theirs.id] = newer.merged(older)
+            elif theirs.updated > self._graves.get(theirs.id, -1.0):
+                self._kept[theirs.id] = theirs
+        for conversation_id, time in other._graves.items():
+            mine = self._kept.get(conversation_id)
+            if mine is None or time > mine.updated:
+                self._kept.pop(conversation_id, None)
+                self._bury(conversation_id, time)
+        self._unread += [row for row in other._unread if row not in self._unread]
+        self._drop_oldest()
 
     def take_gone(self) -> int:
         """How many conversations had to go for want of room since this was last asked."""
@@ -83,12 +112,14 @@ class Shelf:
 
     def rename(self, conversation_id: object, title: str) -> Conversation:
         """Give it another title."""
-        return self._put(replace(self.read(conversation_id), title=title))
+        found = self.read(conversation_id)
+        return self._put(replace(found, title=title, updated=found.updated + TICK))
 
     def delete(self, conversation_id: object) -> None:
         """Put it aside until the page is closed."""
         found = self.read(conversation_id)
         self._deleted = {found.id: self._kept.pop(found.id)}
+        self._bury(found.id, found.updated + TICK)
 
     def bring_back(self, conversation_id: object) -> Conversation:
         """Undo `delete`."""
@@ -106,9 +137,17 @@ class Shelf:
         return sorted(self._kept.values(), key=lambda kept: kept.updated, reverse=True)
 
     def _put(self, conversation: Conversation) -> Conversation:
+        grave = self._graves.pop(conversation.id, None)
+        if grave is not None and conversation.updated <= grave:
+            conversation = replace(conversation, updated=grave + TICK)
         self._kept[conversation.id] = conversation
         self._drop_oldest(conversation.id)
         return conversation
+
+    def _bury(self, conversation_id: str, time: float) -> None:
+        self._graves[conversation_id] = max(time, self._graves.pop(conversation_id, time))
+        for oldest in list(self._graves)[:-MAX_GRAVES]:
+            del self._graves[oldest]
 
     def _drop_oldest(self, saved: str = "") -> None:
         """Let go of what there is no room for, the oldest first, and what was saved just now last."""
@@ -120,11 +159,27 @@ class Shelf:
             is_full = is_full or room < 0 or n >= MAX_CONVERSATIONS
             if is_full:
                 del self._kept[conversation.id]
+                self._bury(conversation.id, conversation.updated + TICK)
                 self._n_gone += 1
 
 
 def _row(conversation: Conversation) -> dict[str, Any]:
     return {"proofbench": as_json(conversation)["proofbench"]}  # the messages stand in its turns
+
+
+def _grave_row(grave: tuple[str, float]) -> dict[str, Any]:
+    return {"proofbench": {"id": grave[0], "updated": grave[1], "deleted": True}}
+
+
+def _grave(row: object) -> tuple[str, float] | None:
+    """The id of a conversation that went, and when."""
+    kept = row.get("proofbench") if isinstance(row, Mapping) else None
+    if not isinstance(kept, Mapping) or kept.get("deleted") is not True:
+        return None
+    found, time = kept.get("id"), kept.get("updated")
+    if not isinstance(found, str) or not ID.fullmatch(found) or not isinstance(time, int | float):
+        return None
+    return (found, float(time)) if 0 <= time < 2**53 else None
 
 
 def _size(conversation: Conversation) -> int:

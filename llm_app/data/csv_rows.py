@@ -1,11 +1,11 @@
 """Rows of separated text: every cell stays the text it is, and separator, header and quoting are found out and told."""
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from eval.files.records import Broken, records
 from llm_app.data.json_rows import Read
 from llm_app.data.table import FileRefused, Limits, Reading, Row
 from llm_app.data.types import Note, RowRefused
@@ -14,7 +14,6 @@ SEPARATORS = {",": ("comma", "逗号"), "\t": ("tab", "制表符"), ";": ("semic
 SAMPLE_CHARACTERS, SAMPLE_RECORDS = 1 << 18, 200
 LEAST_ALIKE = 0.9  # share of records with as many cells as the first, for a separator to be believed
 MAX_HEADER_CHARACTERS = 100
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
@@ -96,22 +95,10 @@ def rows_of(text: str, form: Form, limits: Limits) -> Iterator[Read]:
 
 
 def _records(text: str, separator: str, is_quoted: bool, limits: Limits) -> Iterator[tuple[int, list[str]]]:
-    # The limit holds for the whole process; it is only ever raised, and the file's own limit comes first.
-    csv.field_size_limit(max(csv.field_size_limit(), limits.cell_characters))
-    # A cell in quotes may span lines, so line ends are left as they are.
-    lines = (found[0] for found in _LINE.finditer(text))
-    if is_quoted:
-        reader = csv.reader(lines, delimiter=separator, strict=True)
-    else:
-        reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
-    line = 1
     try:
-        for cells in reader:
-            first, line = line, reader.line_num + 1
-            yield first, cells
-    except csv.Error as error:
-        why = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
-        raise FileRefused(f"{why}; within quotes write a quote as two", line) from None
+        yield from records(text, separator, is_quoted=is_quoted, cell_characters=limits.cell_characters)
+    except Broken as error:
+        raise FileRefused(error.reason, error.line) from None
 
 
 def _sampled(text: str, separator: str, is_quoted: bool) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from llm_app.data import formats
 from llm_app.data.table import Row, Table
 from llm_app.data.turns import check_order, list_of, text_of, tools_of, turns_of
-from llm_app.data.types import BadRow, Example, Origin, RowRefused, Turn
+from llm_app.data.types import BadRow, Example, Origin, RowRefused, Turn, bad_row
 from llm_app.errors import UserError
 
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
@@ -34,7 +34,7 @@ def to_examples(
         try:
             examples += (dataclasses.replace(found, origin=Origin(dataset, row.line)) for found in build(row))
         except RowRefused as error:
-            bad.append(error.at(dataset, row.line))
+            bad.append(bad_row(dataset, row.line, error))
     return examples, sorted(bad, key=lambda row: row.origin.line)
 
 

@@ -14,11 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from eval.files.strict_json import lines_of
 from llm_app.data import csv_rows, json_rows
 from llm_app.data.decode import decode
 from llm_app.data.json_rows import Read
 from llm_app.data.table import MEGABYTE, FileRefused, Limits, Reading, Row, Table
-from llm_app.data.types import BadRow, Note
+from llm_app.data.types import BadRow, Note, bad_row
 from llm_app.errors import UserError
 
 KINDS = {
@@ -153,7 +154,7 @@ def _collect(table: Table, reads: Iterator[Read], limits: Limits) -> Table:
                     raise FileRefused(f"more than {limits.n_columns:,} different keys", read.line)
         else:
             line, refused = read
-            problems.append(refused.at(table.name, line))
+            problems.append(bad_row(table.name, line, refused))
         if len(rows) > limits.n_rows:
             raise FileRefused(f"more than {limits.n_rows:,} rows, which is the most that is read")
     if not rows and not problems:
@@ -182,7 +183,7 @@ def _kind(text: str, expected: str | None, reading: Reading) -> str:
     found = re.search(r"\S", text)
     start = found[0] if found else ""
     if start == "{":
-        first = next((line for line in islice(json_rows.lines_of(text), 1000) if line.strip()), "")
+        first = next((line for line in islice(lines_of(text), 1000) if line.strip()), "")
         is_one_line = json_rows.is_object(first)
         if expected == "jsonl":
             return "json" if not is_one_line and json_rows.is_object(text) else "jsonl"
@@ -203,7 +204,7 @@ def _kind(text: str, expected: str | None, reading: Reading) -> str:
 
 
 def _lines(text: str) -> Iterator[Read]:
-    for number, line in enumerate(json_rows.lines_of(text), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         if line.strip():
             yield Row(number, {"text": line.rstrip("\r")})
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eval.files.strict_json import Refused
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -85,13 +87,10 @@ class Note:
         return self.text
 
 
-class RowRefused(Exception):
+class RowRefused(Refused):
     """This row can be no example, for a reason in English and in Chinese; the others can."""
 
-    def __init__(self, reason: str, reason_zh: str) -> None:
-        super().__init__(reason)
-        self.reason, self.reason_zh = reason, reason_zh
 
-    def at(self, dataset: str, line: int) -> BadRow:
-        """The row as it is listed."""
-        return BadRow(Origin(dataset, line), self.reason, self.reason_zh)
+def bad_row(dataset: str, line: int, refused: Refused) -> BadRow:
+    """A row that was refused, as it is listed."""
+    return BadRow(Origin(dataset, line), refused.reason, refused.reason_zh)

@@ -152,6 +152,11 @@ class Host:
         if self._adapter == adapter:
             self._adapter = None
 
+    def let_base_answer(self) -> None:
+        """Let the base answer whoever names no adapter; those that are attached stay at hand."""
+        with self._lock:
+            self._adapter = None
+
     @property
     def adapter(self) -> str | None:
         """The adapter that answers when a request does not name one."""

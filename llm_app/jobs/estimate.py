@@ -19,7 +19,8 @@ from llm_app.options import Text
 
 MEASURED_TASKS = 3
 MEASURED_TOKENS = 1024  # of scored prompts, a task
-MEASURED_REPLY = 32  # tokens of each measured reply
+MEASURED_REPLY, SHORT_REPLY = 32, 8  # tokens of each measured reply
+ENOUGH_SECONDS = 2.0  # of scoring: a slow machine shows its speed in one pass, and measures short replies
 Ids = tuple[Sequence[int], Sequence[int]]
 Item = TypeVar("Item")
 
@@ -73,11 +74,12 @@ class Estimate:
 
 
 def estimate(
-    host: Host, model: EngineModel, tasks: Mapping[str, Task], *, work: Work | None = None, adapter: str | None = None
+    host: Host, model: EngineModel, tasks: Mapping[str, Task], *, work: Work | None = None, speed: Speed | None = None,
+    adapter: str | None = None,
 ) -> Estimate:
-    """Count everything, measure a little, predict the rest. Whoever has the tasks has their data."""
+    """Count everything, measure a little, predict the rest; not what is given. Whoever has the tasks has their data."""
     work = work or count(host.loaded, model, tasks)
-    speed = measure(host, model, tasks, adapter=adapter)
+    speed = speed or measure(host, model, tasks, adapter=adapter)
     seconds, is_at_most = predict(work, speed)
     return Estimate(work, speed, seconds, is_at_most, host.loaded.n_bytes, _cache_bytes(host.loaded, model, tasks))
 
@@ -150,17 +152,24 @@ def _computed(loaded: LoadedModel, requests: Sequence[Ids]) -> int:
 
 def measure(host: Host, model: EngineModel, tasks: Mapping[str, Task], *, adapter: str | None = None) -> Speed:
     """Speeds on a few requests of a few tasks, as they will be asked: some seconds."""
+    return list(measuring(host, model, tasks, adapter=adapter))[-1]
+
+
+def measuring(host: Host, model: EngineModel, tasks: Mapping[str, Task], *, adapter: str | None) -> Iterator[Speed]:
+    """The same part by part; the last one is complete. Whoever no longer wants it closes it."""
     scoring, replying = [], []
     for task in tasks.values():
         kinds = {request.kind for sample in task.samples[:1] for request in sample.requests}
         scoring += [task] if kinds - {"generate"} else []
         replying += [task] if "generate" in kinds else []
-    n_tokens, seconds = 0, 0.0
+    speed, n_tokens, seconds = Speed(), 0, 0.0
     for number, task in enumerate(_spread(scoring, MEASURED_TASKS)):
         n, taken = _time_scoring(host, model, task, adapter, warm_up=number == 0)
         n_tokens, seconds = n_tokens + n, seconds + taken
-    scored = n_tokens / seconds if n_tokens else None
-    return replace(_time_replies(host, model, replying), scored=scored)
+        yield (speed := Speed(n_tokens / seconds if n_tokens else None))
+        if seconds >= ENOUGH_SECONDS:
+            break
+    yield replace(_time_replies(host, model, replying, is_slow=seconds >= ENOUGH_SECONDS), scored=speed.scored)
 
 
 def _spread(items: Sequence[Item], n: int) -> list[Item]:
@@ -192,12 +201,14 @@ def _time_scoring(
     return _computed(loaded, [requests[index] for index in sorted(wanted)]), seconds
 
 
-def _time_replies(host: Host, model: EngineModel, tasks: Sequence[Task]) -> Speed:
-    """Some replies at once, as many as a run has, cut short."""
+def _time_replies(host: Host, model: EngineModel, tasks: Sequence[Task], *, is_slow: bool) -> Speed:
+    """Some replies at once, as many as a run has, cut short; to the shortest prompts where time is dear."""
     everything = [r for task in tasks for sample in task.samples for r in sample.requests if r.generation is not None]
-    usages, is_ended = [], True
+    if is_slow:
+        everything = sorted(everything, key=lambda request: len(request.text))[:REPLIES]
+    usages, is_ended, most = [], True, SHORT_REPLY if is_slow else MEASURED_REPLY
     prompts = [
-        (request.text, replace(generation, max_new_tokens=min(MEASURED_REPLY, generation.max_new_tokens)))
+        (request.text, replace(generation, max_new_tokens=min(most, generation.max_new_tokens)))
         for request in _spread(everything, REPLIES) if (generation := request.generation) is not None
     ]
     streams: list[Stream] = []

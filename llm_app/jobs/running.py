@@ -23,12 +23,12 @@ def running_score(
 ) -> str:
     """The estimate of what is done, with half its 95 % interval: `acc 0.62 ± 0.04`; empty where there is none yet."""
     found = estimate_so_far(metrics, results, n_total=n_total, shares_passages=shares_passages)
-    if found is None or found[1].value is None:
+    if found is None or (value := found[1].value) is None:
         return ""
     metric, made = found
     if made.low is None or made.high is None:
-        return f"{metric.name} {made.value:.3g}"
-    return f"{metric.name} {made.value:{_digits(made.value)}} ± {(made.high - made.low) / 2:{_digits(made.value)}}"
+        return f"{metric.name} {value:.3g}"
+    return f"{metric.name} {value:{_digits(value)}} ± {(made.high - made.low) / 2:{_digits(value)}}"
 
 
 def estimate_so_far(

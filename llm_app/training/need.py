@@ -23,6 +23,8 @@ _LINEAR_BYTES = {"nf4": 0.52, "int8": 1.01}  # a weight, with its share of the s
 _LEARNED_BYTES = 16  # of a weight that learns: itself, its gradient and two moments, all in float32
 # The outputs of linear layers are kept for the way back, and about as much again of what is made of them.
 _KEPT = 2.0
+# For pairs peft and TRL keep more, much of it in float32 whatever is computed in; both measured on the embedded model.
+_PAIR_BYTES, _TILE_BYTES = 12.0, 16.0
 TRL_TILE = (4096, 32768)  # tokens and words whose logits TRL holds at once for pairs
 _PROCESS_BYTES = 650 * 2**20  # Python with torch and transformers
 _SPREAD = (0.8, 1.4)  # of everything but the weights
@@ -71,10 +73,12 @@ def need(source: Source, config: TrainConfig, examples: Sequence[Encoded | Pair]
     n_tokens, n_logits = _largest_pass(examples, config, max_length(source, config), shape.vocabulary)
     linear = _LINEAR_BYTES[config.quantization] if config.method == "qlora" else width
     weights = 0.0 if config.method == "full" else shape.n_linear * linear + shape.n_other * width
-    kept = shape.n_outputs * _KEPT * width * n_tokens
+    has_pairs = config.objective == "dpo"
+    kept = shape.n_outputs * (_PAIR_BYTES if has_pairs else _KEPT * width) * n_tokens
     if config.checkpoints_gradients:
         kept = kept / shape.n_layers + shape.n_layers * shape.hidden * width * n_tokens
-    changing = kept + n_logits * (4 + 2 * width) + shape.n_learned * _LEARNED_BYTES + _PROCESS_BYTES
+    logits = n_logits * (_TILE_BYTES if has_pairs else 4 + 2 * width)
+    changing = kept + logits + shape.n_learned * _LEARNED_BYTES + _PROCESS_BYTES
     low, high = (int(weights + changing * part) for part in _SPREAD)
     return Need(low, high, shape.n_learned)
 

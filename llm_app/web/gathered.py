@@ -97,7 +97,10 @@ class Gathered:
 
 def _line(messages: Sequence[Message]) -> str:
     """A line of OpenAI's layout. The last answer is learned; those before it are only read."""
-    rows: list[dict[str, Any]] = [{"role": message.role, "content": message.content} for message in messages]
+    # Nobody sees a NUL, and no reader of data takes one.
+    rows: list[dict[str, Any]] = [
+        {"role": message.role, "content": message.content.replace("\0", "")} for message in messages
+    ]
     for row in rows[:-1]:
         if row["role"] == "assistant":
             row["weight"] = 0

@@ -59,6 +59,29 @@ watch("value", () => memory((kept) => kept.setItem(KEY, props.value || "")));
 trigger("load", { value: memory((kept) => kept.getItem(KEY)) || "" });
 """
 
+# The browser keeps rows, in all of its tabs: of two rows of one thing the newer one. What another tab has kept is what
+# this page sends from then on. Nothing of it is drawn.
+_ROWS = """
+const rows = (text) => {
+  try { const found = JSON.parse(text); return Array.isArray(found) ? found : []; } catch { return []; }
+};
+const kept = () => { try { return rows(localStorage.getItem(KEY)); } catch { return []; } };
+const name = (row) => row?.[OF]?.id ?? JSON.stringify(row);
+const age = (row) => row?.[OF]?.updated ?? 0;
+watch("value", () => {
+  const mine = new Map((props.value || []).map((row) => [name(row), row]));
+  for (const row of kept()) {
+    if (!mine.has(name(row)) || age(row) > age(mine.get(name(row)))) mine.set(name(row), row);
+  }
+  try { localStorage.setItem(KEY, JSON.stringify([...mine.values()])); } catch { /* private window, or full */ }
+  if (mine.size > (props.value || []).length) props.value = [...mine.values()];
+});
+addEventListener("storage", (event) => {
+  if (event.key === KEY) { props.value = kept(); trigger("load"); }
+});
+props.value = kept();
+"""
+
 
 def html(value: str, **where: Any) -> gr.HTML:
     """A block of HTML that is shown as it is: no padding, no styles and no script of gradio's own."""
@@ -127,9 +150,18 @@ def memory(key: str, **names: Any) -> gr.HTML:
     return _block("", _with(_MEMORY, KEY=key), visible="hidden", **names)
 
 
+def shared_rows(key: str, of: str, **names: Any) -> gr.HTML:
+    """An unseen block whose value is a list of rows that this browser keeps, the same in all of its tabs.
+
+    What is one thing tells `row[of]["id"]`, and which row is the newer one `row[of]["updated"]`. Its `load` event
+    comes when another tab has kept something.
+    """
+    return _block([], _with(_ROWS, KEY=key, OF=of), visible="hidden", html_template=" ", **names)
+
+
 def _with(script: str, **values: object) -> str:
     return "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items()) + script
 
 
-def _block(value: str, script: str | None, **where: Any) -> gr.HTML:
+def _block(value: Any, script: str | None, **where: Any) -> gr.HTML:
     return gr.HTML(value, js_on_load=script, apply_default_css=False, padding=False, **where)

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from llm_app.services import Services
 from llm_app.web import text
+from llm_app.web.assets import PackPage, assets_route
 from llm_app.web.benchmark.tab import build_benchmark_tab
 from llm_app.web.chat.tab import build_chat_tab
 from llm_app.web.look.theme import head, theme
@@ -24,6 +25,9 @@ MAX_SESSIONS = 200  # gradio keeps some 300 KB for each visitor, by default for 
 MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would wait behind slow handlers
 MAX_QUEUE = 128
 CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS = 600, 3_600
+
+# What gradio says of a component for its page about the API, which is not there; a fifth of what a browser gets.
+DOCS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs", "component_class_id")
 
 # Routes of gradio that this page never asks for: links that write files, other people's servers, editing, figures.
 CLOSED = (
@@ -85,8 +89,10 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
     page.max_threads = MAX_THREADS
     if services.settings.is_public:
         api.add_middleware(GiveSecret)
+    api.add_middleware(PackPage)
     page.queue(api_open=False, max_size=MAX_QUEUE, default_concurrency_limit=1)
     api.router.routes.extend(Route(f"{path}{{rest:path}}", _Closed(), include_in_schema=False) for path in CLOSED)
+    api.router.routes.append(assets_route())
     gr.mount_gradio_app(
         api, page, path="/",
         show_error=False, max_file_size="20mb", allowed_paths=[], blocked_paths=blocked_paths(services),
@@ -94,7 +100,21 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
         favicon_path=str(Path(__file__).parent / "look" / "icon.png"),
         theme=theme(), head=head(), i18n=text.I18N,
     )  # fmt: skip
+    _settle(page)
     return page
+
+
+def _settle(page: gr.Blocks) -> None:
+    """Change what gradio tells the browser of the components, where that costs time and says nothing.
+
+    An event of this page is never called as an API. A state's value is never told, but gradio's script takes the
+    null that it gets after an event for a change if it was not told null before, and asks for all that hangs on it.
+    """
+    for component in page.config["components"]:
+        for name in DOCS:
+            component.pop(name, None)
+        if component["type"] == "state":
+            component["props"]["value"] = None
 
 
 class _Closed:

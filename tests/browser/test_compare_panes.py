@@ -31,6 +31,10 @@ def test_two_panes_answer_and_a_blind_vote_names_them(open_page: Callable[..., P
     with page.expect_download() as download:
         page.click("#export-votes")
     assert download.value.suggested_filename == "votes.jsonl"
+    page.click("#train-on-votes")
+    page.click("#compare-notice button[data-opens]")
+    page.click("#tune-votes")
+    expect(page.locator("#tune-data-rows")).to_contain_text("Preferences: chosen and rejected")
 
 
 def test_on_a_phone_in_chinese_nothing_is_wider_than_the_screen(open_page: Callable[..., Page]) -> None:

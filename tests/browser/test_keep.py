@@ -1,15 +1,16 @@
 """Kept conversations as a person uses them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from llm_app.web.chat.views import MAX_SHOWN
 from tests.browser.test_chat import answered, messages, replies, say, short
 from tests.web.keeping import kept
-from tests.web.site import Site
+from tests.web.site import Site, serving
 
 OpenPage = Callable[..., Page]
 
@@ -114,6 +115,9 @@ def test_a_preset_fills_the_form_and_a_moved_slider_leaves_it(open_page: OpenPag
     expect(page.locator("#option-temperature input[type=number]")).to_have_value("0")
     page.locator("#option-temperature input[type=range]").focus()
     page.keyboard.press("ArrowRight")
+    expect(chosen).to_have_value("Custom · 自定义")
+    chosen.click()
+    page.locator("[role=option]", has_text="Balanced").click()
     page.locator("#option-temperature input[type=number]").fill("0.9")
     page.locator("#option-temperature input[type=number]").press("Tab")
     expect(chosen).to_have_value("Custom · 自定义")
@@ -157,3 +161,34 @@ def test_W5_an_open_page_says_that_it_is_outdated_when_the_program_was_started_a
     page.get_by_role("button", name="重新加载").click()
     expect(page.locator("#message textarea")).to_be_visible()
     expect(page.locator("#outdated")).to_have_count(0)
+
+
+@pytest.fixture
+def two_tabs(browser: Browser, tiny_llama: Path, tmp_path: Path) -> Iterator[tuple[Page, Page]]:
+    """A visitor of a public page with two tabs."""
+    with serving(tmp_path, tiny_llama, is_public=True) as public:
+        context = browser.new_context(locale="en-US")
+        pages = context.new_page(), context.new_page()
+        for page in pages:
+            page.goto(public.url)
+            page.wait_for_selector("#model-status .notice")
+            unfold_list(page)
+        yield pages
+        context.close()
+
+
+def test_two_tabs_of_a_visitor_keep_one_list_and_neither_brings_back_what_the_other_deleted(
+    two_tabs: tuple[Page, Page],
+) -> None:
+    for page, words in zip(two_tabs, ("from one", "from two"), strict=True):
+        short(page, 1)
+        say(page, words)
+        answered(page, 1)
+    for page in two_tabs:
+        expect(page.locator("#kept .row .name")).to_have_text(["from two", "from one"])
+    two_tabs[1].locator("#kept .row", has_text="from one").hover()
+    two_tabs[1].locator("#kept .row", has_text="from one").locator("button[name=delete]").click()
+    expect(two_tabs[0].locator("#kept .row .name")).to_have_text(["from two"])
+    two_tabs[0].reload()
+    unfold_list(two_tabs[0])
+    expect(two_tabs[0].locator("#kept .row .name")).to_have_text(["from two"])

@@ -31,9 +31,13 @@ def test_example_data_is_planned_trained_found_again_after_a_reload_and_answers_
 ) -> None:
     page = tune(open_page())
     expect(page.locator("#tune-card")).to_contain_text("No training yet")
+    page.click("#tune-example")
+    expect(page.locator("#tune-data-rows")).to_contain_text("calendar.jsonl")
+    page.reload()
+    expect(page.locator("#tune-data-rows")).to_contain_text("calendar.jsonl")  # the tab and what lay in it
     for name, value in (("max-steps", "2"), ("accumulation", "1"), ("name", "calendar")):
         page.locator(f"#tune-{name}").locator("input, textarea").fill(value)
-    page.click("#tune-example")
+        page.locator(f"#tune-{name}").locator("input, textarea").blur()
     expect(page.locator("#tune-plan")).to_contain_text("held back", timeout=60_000)
     page.get_by_role("button", name="The first examples, as the model sees them").click()
     expect(page.locator("#tune-examples mark.trained").first).to_contain_text("|")

@@ -54,13 +54,21 @@ def test_bleu_in_japanese_names_the_package_that_it_needs(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("d.jsonl", '{"text": 1}\n{"text": \n', r"d.jsonl, line 2: not JSON \(Expecting value, column 10\)"),
+        ("d.jsonl", GOOD + "{'text'}\n", r"1 of 3 rows cannot be used because not JSON \(.*column 2\) \(line 3\)"),
+        ("d.jsonl", GOOD + '{"text": \n', r"because cut off: it ends before its JSON does \(line 3\)"),
+        ("d.jsonl", GOOD + '{"text": NaN}\n', r"because NaN is no JSON number \(line 3\)"),
+        ("d.jsonl", GOOD + '{"text": "a", "text": "b"}\n', r"because the key 'text' comes twice \(line 3\)"),
+        ("d.jsonl", '{"text": \n', "d.jsonl, line 1: cut off"),
+        ("d.jsonl", GOOD + "\0\n", "d.jsonl, line 3: a NUL character"),
         ("d.jsonl", "\n[1]\n", "d.jsonl, line 2: each line must be an object"),
         ("d.jsonl", "[" * 100_000, "d.jsonl, line 1: nested too deeply"),
         ("d.csv", "text,label\na,x\n\nb\n", "d.csv, line 4: 1 cells, but the first line names 2 columns"),
         ("d.csv", 'text,label\n"a\nb",x\nc,y,z\n', "d.csv, line 4: 3 cells"),
         ("d.csv", 'text,label\n"a" b,x\n', "d.csv, line 2: .*JSONL is the safer format"),
         ("d.csv", "text,text\na,b\n", "d.csv: two columns are called 'text'"),
+        ("d.csv", "text,,label\na,b,c\n", "d.csv: column 2 has no name"),
+        ("d.csv", "text;label\na;b\n", "d.csv: the first line names one column, 'text;label'; .* save it with commas"),
+        ("d.csv", "text\tlabel\na\tb\n", "d.csv: the first line names one column, .* call the file .tsv"),
         ("d.csv", "text,label\n", "no usable examples: d.csv has no rows"),
         ("d.jsonl", "\n", "no usable examples: d.jsonl has no rows"),
         ("d.xlsx", "x", "data files end in .jsonl, .ndjson, .csv, .tsv"),
@@ -90,7 +98,7 @@ def test_a_mark_at_the_start_as_spreadsheets_write_it_is_no_part_of_the_first_co
         ({"text": "a"}, r"label is empty \(line 3\)"),
         ({"text": ["a"], "label": "x"}, r"text is a list, not text \(line 3\)"),
         ({"text": "a", "label": "z"}, r"label 'z' is none of x, y \(line 3\)"),
-        ({"text": "\ud800", "label": "x"}, r"text holds half a character \(line 3\)"),
+        ({"text": "\ud800", "label": "x"}, r"holds half a character \(a lone surrogate\) \(line 3\)"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_refused_or_on_demand_left_out_and_listed(

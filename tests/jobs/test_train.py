@@ -1,5 +1,6 @@
 """Training runs: what their folders and the list say of them, and where what they learned ends up."""
 
+import json
 import os
 import shutil
 import time
@@ -8,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from llm_app.config import Settings
+from llm_app.cli import main
+from llm_app.config import ServeConfig, Settings
 from llm_app.engine.catalog import find_adapter, list_adapters
+from llm_app.engine.host import Host
 from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.repair import faults
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import config_of, resume_training
 from llm_app.jobs.train_log import Begun, Discarded, Phase, Told, Written, line_of, read_log, told_of
+from llm_app.services import Services
 from llm_app.training.events import Note, Saved, Step, Validation
 from tests.tuning import SMALL, examples, in_place, resumed, sha256, training
 
@@ -94,6 +98,36 @@ def test_an_adapter_outlives_its_run_and_takes_no_name_that_is_taken(
     assert {entry.name for entry in list_adapters(settings)} == {"mine", f"adapter-{other.folder.id}"}
     RunStore.of(settings).delete(first.folder.id)
     assert sha256(find_adapter("mine", settings).path) == kept
+
+
+@pytest.mark.parametrize(("arguments", "left"), [([], ["mine", "other"]), (["--with-results"], ["other"])])
+def test_the_command_deletes_what_a_run_offers_only_where_that_is_asked_and_tells_it(
+    arguments: list[str], left: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = offering(settings)
+    monkeypatch.setenv("PROOFBENCH_HOME", str(settings.home))
+    assert main(["runs", "delete", folder.id, *arguments]) == 0
+    what = "deleted" if arguments else "kept"
+    assert capsys.readouterr().out == f"deleted {folder.id}\n{what} {settings.adapters / 'mine'}\n"
+    assert sorted(path.name for path in settings.adapters.iterdir()) == left
+
+
+def test_the_page_deletes_a_run_with_what_it_offers_and_nothing_else(settings: Settings) -> None:
+    folder = offering(settings)
+    services = Services(settings, ServeConfig(), Host(settings))
+    assert services.delete_run(services.runs(), folder.id) == ["mine"]
+    assert [path.name for path in settings.adapters.iterdir()] == ["other"]
+
+
+def offering(settings: Settings) -> RunFolder:
+    """A run, and two adapters, the first of which is its own."""
+    store = RunStore.of(settings)
+    folders = [store.create({"kind": "train"}) for _ in range(2)]
+    for name, folder in zip(("mine", "other"), folders, strict=True):
+        (settings.adapters / name).mkdir(parents=True)
+        (settings.adapters / name / "proofbench.json").write_text(json.dumps({"run": folder.id}))
+    return folders[0]
 
 
 def test_a_run_that_is_not_offered_stays_in_its_folder(tiny_llama: Path, data: Path, settings: Settings) -> None:

@@ -99,8 +99,18 @@ def test_W14_of_a_long_conversation_the_end_is_drawn_and_the_rest_is_a_press_awa
     assert shown[-2:] == [f"m{300 - 2 * MAX_SHOWN}", "mine"], "an edit finds its message behind those not drawn"
 
 
+def test_an_answer_is_added_to_the_data_set_and_taken_out_by_the_notice(site: Site) -> None:
+    frame = said(site, "learner", "teach me")
+    added = act(site, "learner", "learn", ids(frame)[1])["chat-notice"]
+    assert "1 so far" in added
+    out = act(site, "learner", "unlearn", added.split('name="unlearn" value="')[1].split('"')[0])
+    assert "0 left" in out["chat-notice"]
+    assert "notice error" in act(site, "learner", "learn", ids(frame)[0])["chat-notice"], "a question is no answer"
+
+
 @pytest.mark.parametrize("event", [
-    None, 7, {"name": "earlier", "value": "-1"}, {"name": "earlier", "value": ["1"]},
+    None, 7, {"name": "learn", "value": ["x"]}, {"name": "unlearn", "value": "../x"},
+    {"name": "earlier", "value": "-1"}, {"name": "earlier", "value": ["1"]},
     [], "x", {}, {"name": "again"}, {"name": "show", "value": "nosuch"}, {"name": "branch", "value": None},
     {"name": ["again"], "value": {"a": 1}}, {"name": "continue"}, {"name": "again", "value": 1e300},
 ])  # fmt: skip
@@ -212,9 +222,8 @@ def test_a_public_page_keeps_conversations_in_the_browser_and_nothing_on_its_dis
     with serving(tmp_path, tiny_llama, is_public=True) as site:
         opened(site, "", "visitor")
         frame = said(site, "visitor", "my secret")
-        (shelf,) = [value for name, value in frame.items() if name.startswith("browserstate") and value]
-        components = site.config()["components"]
-        number = next(c["id"] for c in components if c["props"].get("storage_key") == "proofbench.chats")
+        shelf = frame["chats"]
+        number = by_name(site, "chats")
         function = site.function("open", "load")
         data = [shelf if n == number else "" for n in function["inputs"]]
         body = {"data": data, "fn_index": function["id"], "session_hash": "reload",
@@ -232,15 +241,14 @@ def test_a_public_page_whose_memory_was_emptied_goes_on_from_what_the_browser_ke
     tiny_llama: Path, tmp_path: Path
 ) -> None:
     with serving(tmp_path, tiny_llama, is_public=True) as site:
-        components = site.config()["components"]
-        number = next(c["id"] for c in components if c["props"].get("storage_key") == "proofbench.chats")
+        number = by_name(site, "chats")
         opened(site, "", "visitor")
         other = said(site, "visitor", "another one")["open"]
         at_once(site, "new-chat", "click", "visitor")
         first = said(site, "visitor", "one")
         del site.page.state_holder.session_data["visitor"]  # as after half an hour
         function = site.function("send", "click")
-        in_browser = {number: first[f"browserstate-{number}"], function["inputs"][0]: "two",
+        in_browser = {number: first["chats"], function["inputs"][0]: "two",
                       by_name(site, "open"): first["open"], by_name(site, "option-max-new-tokens"): 6}  # fmt: skip
         plain = zip(function["inputs"], site.inputs(function), strict=True)
         body = {"data": [in_browser.get(n, value) for n, value in plain],
@@ -249,7 +257,7 @@ def test_a_public_page_whose_memory_was_emptied_goes_on_from_what_the_browser_ke
         done = [m for m in site.events("visitor") if m["msg"] == "process_completed"][-1]
         second = named(site, function, done["output"]["data"])
         assert second["open"] == first["open"] and replies(second)[:2] == replies(first)
-        shelf = second[f"browserstate-{number}"]
+        shelf = second["chats"]
         assert {row["proofbench"]["id"] for row in shelf} == {first["open"], other}, "nothing kept is lost"
 
 

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from llm_app.web.model.loader import Loader
 from llm_app.web.model.status import status_html
 from tests import tiny
 from tests.live import wait_for
+from tests.web.keeping import at_once
 from tests.web.site import Site, serving
 
 
@@ -94,6 +96,39 @@ def test_each_adapter_of_this_machine_is_listed_with_whether_it_fits(site: Site)
     verdicts = {line.name: (line.verdict, line.why) for line in AdapterShelf(site.host).lines()}
     assert verdicts["poet"][0] in ("fits", "perhaps")
     assert verdicts["narrow-one"][0] == "misfit" and "numbers, not" in verdicts["narrow-one"][1]
+
+
+def press(site: Site, elem_id: str, name: object, value: object, **form: object) -> dict[str, Any]:
+    return at_once(site, elem_id, "click", "press", {"name": name, "value": value}, **form)
+
+
+def test_several_adapters_are_at_hand_at_once_one_answers_and_each_can_be_taken_out(site: Site) -> None:
+    host = site.host
+    tiny.make_adapter(host.loaded.entry.path, site.services.settings.adapters / "critic")
+    assert "at hand" in press(site, "adapter-presses", "attach", "poet")["adapters"] and host.adapter is None
+    at_once(site, "adapter", "input", "press", adapter="critic")
+    assert (host.adapter, set(host.loaded.adapters.offered)) == ("critic", {"poet", "critic"})
+    at_once(site, "adapter", "input", "press", adapter="")
+    assert (host.adapter, set(host.loaded.adapters.offered)) == (None, {"poet", "critic"})
+    for name in ("critic", "poet"):
+        press(site, "adapter-presses", "detach", name)
+    assert host.loaded.adapters.names == ()
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("attach", "../../etc"), ("attach", None), ("delete", "poet"), (None, "poet"), ("attach", ["poet"]),
+])  # fmt: skip
+def test_W6_an_adapter_that_the_table_does_not_hold_is_not_touched(site: Site, name: object, value: object) -> None:
+    assert "notice error" in press(site, "adapter-presses", name, value)["fit"]
+    assert site.host.loaded.adapters.names == ()
+
+
+def test_the_precision_that_would_fit_is_a_press_away(site: Site) -> None:
+    assert 'name="precision" value="nf4"' in views.fit_line(Fit(5 * 10**9, 2 * 10**9, "nf4", 13 * 10**8))
+    form = {"model": "tiny", "adapter": "", "precision": "fp32", "device": "auto", "context_length": 0}
+    chosen = press(site, "fit-presses", "precision", "bf16", **form)
+    assert chosen["precision"]["value"] == "bf16" and "Needs about" in chosen["fit"]
+    assert "notice error" in press(site, "fit-presses", "precision", {"a": 1}, **form)["fit"]
 
 
 def test_checking_an_adapter_attaches_nothing(site: Site) -> None:

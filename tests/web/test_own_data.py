@@ -20,7 +20,7 @@ from llm_app.web.benchmark import own_data_views as views
 from llm_app.web.benchmark.own_data import build_own_data
 from llm_app.web.benchmark.own_data_guess import choice_columns, guess_columns, guess_kind, guess_language
 from llm_app.web.benchmark.own_data_handlers import OwnDataHandlers
-from llm_app.web.benchmark.own_data_shelf import DRAFT, PUBLIC, Limits, TaskShelf
+from llm_app.web.benchmark.own_data_shelf import DRAFT, PUBLIC, Draft, Limits, TaskShelf
 from llm_app.web.benchmark.own_data_trial import attempt, checked
 
 CSV = "country,capital\nFrance,Paris\nJapan,Tokyo\nPeru,\n"
@@ -79,7 +79,7 @@ def test_a_draft_tells_columns_rows_and_lines(shelf: TaskShelf, tmp_path: Path) 
 
 @pytest.mark.parametrize(("name", "data", "said"), [
     ("a.csv", b"a,b\n1,2,3\n", "line 2: 3 cells"), ("a.csv", "a\nü\n".encode("latin-1"), "line 2: this is not UTF-8"),
-    ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not JSON"), ("a.csv", b"a,b\n", "has no rows"),
+    ("a.jsonl", b'\n{"a": \n', "line 2: cut off"), ("a.csv", b"a,b\n", "has no rows"),
     ("a.xlsx", b"PK", "data files end in"), ("a.csv", b"a\n" + b"x" * 3_000, "is the limit"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_read_is_told_with_its_line_and_leaves_nothing(
@@ -101,7 +101,7 @@ def test_a_trial_shows_the_first_prompt_and_lists_each_unusable_row(shelf: TaskS
     draft = shelf.draft("capitals.csv", uploaded(tmp_path))
     tried = attempt(draft, checked(draft, raw()), None, uses_template=False)
     assert tried.requests[0].text == "Capital of France?" and tried.right == ("Paris",)
-    assert (tried.n_usable, tried.dropped) == (2, ("line 4: answer is empty",))
+    assert (tried.n_usable, tried.dropped) == (2, ("line 4: answer (column capital) is empty",))
 
 
 def test_the_kept_task_asks_what_the_trial_showed(shelf: TaskShelf, tmp_path: Path) -> None:
@@ -209,8 +209,24 @@ def test_an_upload_fills_the_form_and_gradio_keeps_no_copy(settings: Settings, t
     _, update = begun(part, tmp_path)
     assert part.said(update, "own-kind") == "exact_match"
     assert part.said(update, "own-question")["value"] == "country"
-    assert "line 4: answer is empty" in part.said(update, "own-trial")
+    assert "line 4: answer (column capital) is empty" in part.said(update, "own-trial")
     assert not (tmp_path / "upload-capitals.csv").exists()
+
+
+def test_a_file_of_which_no_row_can_be_used_says_of_each_why_and_is_not_kept(
+    settings: Settings, tmp_path: Path
+) -> None:
+    part = Part(settings)
+    file = uploaded(tmp_path, "question,answer\nWhat?,\n,no question\n", "holes.csv")
+    update = part.handlers.upload(gr.Request(), str(file))
+    shown = part.said(update, "own-trial")
+    assert "None of the 2 rows can be used" in shown and "line 2: answer is empty" in shown
+    assert "line 3: question is empty" in shown
+    draft = next(value for value in update.values() if isinstance(value, Draft))
+    own = {"country": "question", "capital": "answer"}
+    values = [own.get(value, value) if isinstance(value, str) else value for value in form(skips=True)]
+    kept = part.handlers.keep(gr.Request(), draft, *values)
+    assert "None of the 2 rows can be used" in part.said(kept, "own-notice")
 
 
 def test_bad_rows_are_refused_until_they_are_left_out_on_purpose(settings: Settings, tmp_path: Path) -> None:

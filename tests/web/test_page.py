@@ -115,6 +115,43 @@ def test_the_language_switch_finds_gradios_own_module() -> None:
     assert "as changeLocale" in path.read_text(encoding="utf-8")
 
 
+def test_no_event_searches_the_page_for_what_shows_progress(site: Site) -> None:
+    # gradio's script does so for every component named here, at every event and every tick: 0.15 s without this.
+    config = site.config()
+    kinds = {component["id"]: component["type"] for component in config["components"]}
+    for event in config["dependencies"]:
+        assert event["show_progress"] == "hidden"
+        assert {kinds[number] for number in event["show_progress_on"]} <= {"chatbot"}
+
+
+def test_a_state_is_told_as_the_null_that_events_send_of_it(site: Site) -> None:
+    # Otherwise the first null is taken for a change, and half as many events again run when the page opens.
+    states = [component for component in site.config()["components"] if component["type"] == "state"]
+    assert states and all(state["props"].get("value", "untold") is None for state in states)
+
+
+def test_a_page_is_small_enough_to_be_there_at_once(site: Site) -> None:
+    # Half a second on a line of 2 MB/s; the browser reads all of it before anything is shown.
+    with site.client.stream("GET", "/", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        assert sum(map(len, answer.iter_raw())) < 200_000
+    assert len(site.client.get("/config").content) < 800_000
+    assert site.client.get("/", headers={"Accept-Encoding": "identity"}).text.startswith("<!doctype html>")
+
+
+def test_a_browser_keeps_gradios_files_for_good_and_gets_nothing_else_beside_them(site: Site) -> None:
+    path = Path(gr.__file__).parent / "templates" / "frontend" / language_module()
+    for encoding in ("gzip", "identity"):
+        answer = site.client.get(f"/{language_module()}", headers={"Accept-Encoding": encoding})
+        assert answer.content == path.read_bytes()
+        assert answer.headers.get("content-encoding", "identity") == encoding
+        assert answer.headers["content-type"].startswith("text/javascript")
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for name in ("no-such-file.js", "index.html", "%2e%2e", "%2e%2e%2findex.html", "..%5cindex.html"):
+        assert site.client.get(f"/assets/{name}").status_code in (403, 404)
+
+
 def test_a_message_is_answered_and_the_line_under_it_has_speed_and_seed(site: Site) -> None:
     frame = site.send("hello world")
     conversation = site.shown(frame, "conversation")

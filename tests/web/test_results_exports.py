@@ -26,7 +26,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
 def made(services: Services, form: object, run: object, compared: object = (), visitor: str = "") -> tuple[Any, Any]:
     """(path of the file or None, what is said)."""
     save, said, preview = gr.DownloadButton(), gr.HTML(), gr.HTML()
-    handlers = ExportHandlers(services, Shelf(services.settings), save, said, preview)
+    handlers = ExportHandlers(services, Shelf(services.settings), gr.Dropdown(), save, said, preview)
     *_, shown = handlers.make(asking(visitor), form, run, compared)
     return (Path(shown[save]["value"]) if save in shown else None), words(shown[said])
 
@@ -74,7 +74,8 @@ def test_a_public_page_tells_nobody_where_a_visitors_own_task_lies(tmp_path: Pat
     run = choice_run(services.runs(visitor), [True, False], asked=[str(path)]).id
     file, _ = made(services, form, run, visitor=visitor)
     assert file is not None and str(tmp_path / "home") not in file.read_text(encoding="utf-8")
-    handlers = ExportHandlers(services, Shelf(services.settings), gr.DownloadButton(), gr.HTML(), gr.HTML())
+    parts = gr.Dropdown(), gr.DownloadButton(), gr.HTML(), gr.HTML()
+    handlers = ExportHandlers(services, Shelf(services.settings), *parts)
     assert "--tasks=mine" in handlers.choose(asking(visitor), run)[-1]
 
 
@@ -114,3 +115,13 @@ def test_files_of_before_do_not_pile_up(services: Services, monkeypatch: pytest.
     monkeypatch.setattr("llm_app.web.handout.KEEP_SECONDS", -1)
     second, _ = made(services, "csv", run)
     assert first is not None and second is not None and second.is_file() and not first.exists()
+
+
+def test_the_report_is_made_when_the_part_is_opened_and_a_form_that_was_chosen_stays(services: Services) -> None:
+    run = choice_run(services.runs(), [True, False]).id
+    form, save, said, preview = gr.Dropdown(), gr.DownloadButton(), gr.HTML(), gr.HTML()
+    handlers = ExportHandlers(services, Shelf(services.settings), form, save, said, preview)
+    first, *_, last = handlers.begin(asking(), "html-zh", run, ())
+    assert first[form] == "html-zh" and "评测报告" in Path(last[save]["value"]).read_text(encoding="utf-8")
+    (kept,) = handlers.begin(asking(), None, run, ())
+    assert save not in kept and form not in kept

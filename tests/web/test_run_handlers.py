@@ -1,5 +1,7 @@
 """What happens around a run: no look undoes what a person did meanwhile."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,11 +10,13 @@ import pytest
 
 from llm_app.jobs.folder import RunFolder, RunIsRunning
 from llm_app.jobs.queue import Work
+from llm_app.jobs.train_search import LINK
 from llm_app.services import Services
 from llm_app.web.benchmark.live import BenchmarkTally
 from llm_app.web.runs.handlers import PAGE_RUNS, RunHandlers
 from llm_app.web.runs.kind import Kind
 from llm_app.web.runs.parts import Parts, Seen
+from llm_app.web.tune.trainings import is_over_trial
 from tests.web.made_results import choice_run
 from tests.web.test_results import asking, services_of
 
@@ -82,3 +86,45 @@ def test_a_second_press_of_resume_does_not_bring_the_button_back(
     run = choice_run(services.runs(), [True], n_asked=9, ends=False).id
     *_, last = handlers.resume(asking(), (run,), 0, Seen(run))
     assert "under way already" in last[parts.notice] and parts.resume not in last
+
+
+def test_a_run_of_a_model_that_is_not_loaded_offers_to_load_it_and_goes_on_then(
+    services: Services, parts: Parts, tiny_llama: Path
+) -> None:
+    kind = Kind(("benchmark",), BenchmarkTally, under_way, "<p>none</p>", needs_model=True)
+    handlers = RunHandlers(services, kind, parts)
+    run = choice_run(services.runs(), [True], n_asked=9, ends=False, name=str(tiny_llama)).id
+    *_, refused = handlers.resume(asking(), (run,), 0, Seen(run))
+    assert "which is not loaded" in refused[parts.notice] and refused[parts.bring]["elem_classes"] == []
+    *_, last = handlers.bring(asking(), (run,), 0, Seen(run))
+    loaded = services.host.loaded
+    assert (loaded.entry.path, loaded.precision, loaded.n_context) == (tiny_llama, "fp32", 128)
+    assert "under way already" in last[parts.notice], "it was put in line"
+    services.shutdown(0.0)
+
+
+def test_a_public_page_loads_no_model_for_a_run(tmp_path: Path, parts: Parts, tiny_llama: Path) -> None:
+    services = services_of(tmp_path / "home", is_public=True)
+    handlers = RunHandlers(
+        services, Kind(("benchmark",), BenchmarkTally, under_way, "", needs_model=True), parts
+    )
+    run = choice_run(services.runs("m" * 43), [True], n_asked=9, ends=False, name=str(tiny_llama)).id
+    *_, last = handlers.bring(asking("m" * 43), (run,), 0, Seen(run))
+    assert "one fixed model" in last[parts.notice] and services.host.status().state == "empty"
+
+
+def test_a_trial_that_is_over_stands_under_its_search_only(services: Services, parts: Parts) -> None:
+    kind = Kind(("train",), BenchmarkTally, under_way, "", is_elsewhere=is_over_trial)
+    handlers, store = RunHandlers(services, kind, parts), services.runs()
+    search = store.create({"kind": "search"})
+    own, trial = (store.create({"kind": "train", "created": "2026-01-01T00:00:00"}) for _ in range(2))
+    trial.write(LINK, json.dumps({"search": search.id, "trial": 0}))
+
+    def listed() -> set[str]:
+        return {run for _, run in handlers.look(asking(), (), 0, Seen())[parts.list]["choices"]}
+
+    assert listed() == {own.id}
+    with trial:
+        assert listed() == {own.id, trial.id}, "what runs is seen"
+    shutil.rmtree(search.path)
+    assert listed() == {own.id, trial.id}, "without its search it stands for itself"

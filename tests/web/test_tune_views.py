@@ -169,6 +169,11 @@ def test_the_plan_shows_steps_tokens_time_memory_and_what_is_not_the_default() -
         assert figure in said, figure
 
 
+def test_the_plan_of_preferences_counts_pairs_and_the_tokens_of_both_answers() -> None:
+    said = words(plan_view.facts(a_plan(has_pairs=True)))
+    assert "Pairs of answers" in said and "25% of them in the answers compared" in said and "learned" not in said
+
+
 def test_the_plan_counts_what_is_wrong_and_opens_the_offending_rows() -> None:
     said = plan_view.facts(a_plan())
     assert "1 examples are longer than 512 tokens" in words(said)

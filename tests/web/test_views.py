@@ -85,11 +85,13 @@ def test_D2_no_name_in_the_line_under_a_reply_is_markup() -> None:
         assert "${" not in html and "{{" not in html and "`" not in html and "\n" not in html
 
 
-def test_each_message_can_be_branched_each_reply_repeated_and_the_last_continued() -> None:
+def test_each_message_can_be_branched_each_reply_repeated_or_learned_and_the_last_continued() -> None:
     def acts(n: int) -> list[str]:
         return re.findall(r'name="(\w+)"', views.line(TALK, TALK.path[n]))
 
-    assert [acts(n) for n in range(4)] == [["branch"], ["again", "branch"], ["branch"], ["again", "continue", "branch"]]
+    assert [acts(n) for n in range(4)] == [
+        ["branch"], ["again", "branch", "learn"], ["branch"], ["again", "continue", "branch", "learn"],
+    ]  # fmt: skip
     unanswered = TALK.with_turn("user", "e")
     assert re.findall(r'name="(\w+)"', views.line(unanswered, unanswered.path[-1])) == ["again", "branch"]
 
@@ -205,3 +207,8 @@ def test_a_conversation_has_an_end() -> None:
     full = Conversation.of([Message("user", "a")] * asking.MAX_TURNS)
     with pytest.raises(SentenceError):
         asking.new_message(full, "b")
+
+
+def test_a_reply_that_is_written_tells_its_pace_unless_that_would_tell_who_writes() -> None:
+    assert "tok/s" in views.live_note(3, DETAILS)[0] and "ms" in views.live_note(3, DETAILS)[0]
+    assert "tok/s" not in views.live_note(3)[0]

@@ -35,6 +35,12 @@ from llm_app.web.visitor import runs_of
 
 SAMPLE_COLUMNS = ("task", "sample", "kind", "prompt", "target", "answer", "scores", "error")
 MAX_CELL = 32_000  # characters; a spreadsheet takes 32,767
+# Where the part is in sight and no form was chosen, the report in the language of the page is.
+REPORT = """(form, ...runs) => {
+  const isSeen = document.querySelector("#export-form")?.offsetParent;
+  const report = document.documentElement.lang.startsWith("zh") ? "html-zh" : "html-en";
+  return [form || !isSeen ? null : report, ...runs];
+}"""
 Update = dict[Any, Any]
 
 
@@ -57,8 +63,8 @@ class _Asked:
     shelf: Shelf
 
 
-def build_exports(services: Services, shelf: Shelf, selected: gr.State, compared: gr.State) -> None:
-    """The part and its handlers."""
+def build_exports(services: Services, shelf: Shelf, selected: gr.State, compared: gr.State, tab: gr.Tab) -> None:
+    """The part and its handlers. `tab`: where it stands."""
     with gr.Row(elem_classes="export-controls", equal_height=False):
         form = gr.Dropdown(
             [(text.label(form.label), name) for name, form in FORMS.items()], label=text.label("export_form"),
@@ -74,22 +80,27 @@ def build_exports(services: Services, shelf: Shelf, selected: gr.State, compared
         label=text.label("result_command_that_repeats"), lines=2, max_lines=6, interactive=False, buttons=["copy"],
         elem_id="repeat-command",
     )  # fmt: skip
-    handlers = ExportHandlers(services, shelf, save, said, preview)
+    handlers = ExportHandlers(services, shelf, form, save, said, preview)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    selected.change(handlers.choose, [selected], [form, save, said, preview, command], **quick)
-    form.input(
-        handlers.make, [form, selected, compared], [save, said, preview], show_progress="hidden",
-        api_visibility="private", concurrency_id="results", concurrency_limit=4,
-    )  # fmt: skip
+    slow: dict[str, Any] = {
+        "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "results", "concurrency_limit": 4
+    }  # fmt: skip
+    asked, shown = [form, selected, compared], [form, save, said, preview]
+    # What was compared stands in the report.
+    changed = gr.on([selected.change, compared.change], handlers.choose, selected, [*shown, command], **quick)
+    changed.then(handlers.begin, asked, shown, js=REPORT, **slow)
+    form.input(handlers.make, asked, shown, **slow)
+    tab.select(handlers.begin, asked, shown, js=REPORT, **slow)
 
 
 class ExportHandlers:
     """Writes files when they are asked for."""
 
     def __init__(
-        self, services: Services, shelf: Shelf, save: gr.DownloadButton, said: gr.HTML, preview: gr.HTML
+        self, services: Services, shelf: Shelf, form: gr.Dropdown, save: gr.DownloadButton, said: gr.HTML,
+        preview: gr.HTML,
     ) -> None:
-        self._services, self._shelf = services, shelf
+        self._services, self._shelf, self._form = services, shelf, form
         self._save, self._said, self._preview = save, said, preview
 
     def choose(self, request: gr.Request, selected: object) -> list[Any]:
@@ -103,6 +114,14 @@ class ExportHandlers:
         except Exception as error:
             return [None, gr.update(value=None, interactive=False), self._failed(error), "", ""]
         return [*nothing, command]
+
+    def begin(self, request: gr.Request, form: object, selected: object, compared: object) -> Iterator[Update]:
+        """Write what is chosen to begin with; `form` is None where it stays as it is."""
+        if form is None or not selected:
+            yield {self._said: gr.skip()}
+            return
+        yield {self._form: form if isinstance(form, str) and form in FORMS else None}
+        yield from self.make(request, form, selected, compared)
 
     def make(self, request: gr.Request, form: object, selected: object, compared: object) -> Iterator[Update]:
         """Write the file, show how it begins, and let it be saved."""

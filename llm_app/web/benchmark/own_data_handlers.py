@@ -113,6 +113,8 @@ class OwnDataHandlers:
             raw = self._raw(form)
             tried, asked = self._attempt(draft, raw)
             assert draft is not None
+            if not tried.n_usable:
+                raise SentenceError("own_none_usable", total=tried.n_rows)
             if tried.dropped and not asked.skips_bad_rows:
                 raise SentenceError("own_bad_rows_left", n=tried.n_dropped, total=tried.n_rows)
             if asked.name in benchmark_names():

@@ -200,4 +200,5 @@ def _read(folder: Path, data: str) -> Draft:
     columns: Mapping[str, None] = dict.fromkeys(column for row in rows for column in row.cells)
     if len(columns) > MAX_COLUMNS:
         raise EvaluationError(f"{data} has {len(columns):,} columns; at most {MAX_COLUMNS} are read.")
-    return Draft(folder, data, tuple(columns), len(rows), tuple(rows[:SHOWN_ROWS]))
+    head = [row for row in rows if not row.problem][:SHOWN_ROWS]
+    return Draft(folder, data, tuple(columns), len(rows), tuple(head))

@@ -9,9 +9,9 @@ import yaml
 
 from eval.tasks.harness import HarnessTask, TaskOptions
 from eval.tasks.own import describe, own_task, roles
-from eval.tasks.own_docs import PROMPTS, Doc, read_docs
+from eval.tasks.own_docs import PROMPTS, Doc, NoUsableRow, read_docs
 from eval.tasks.own_file import KINDS, AnswerForm, Kind, read_task_file
-from eval.types import Model, Request
+from eval.types import EvaluationError, Model, Request
 from llm_app.errors import UserError
 from llm_app.web.benchmark.own_data_guess import ROLES
 from llm_app.web.benchmark.own_data_shelf import CHECK, Draft
@@ -36,7 +36,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of trying it: the first sample as the model would get it, and each row that cannot be used."""
+    """What came of trying it: the first sample as the model would get it, and each row that cannot be used.
+
+    Without a usable row there is no sample, and no right answer.
+    """
 
     text: str
     n_usable: int
@@ -121,6 +124,10 @@ def attempt(draft: Draft, asked: Asked, model: Model | None, *, uses_template: b
         docs = read_docs(path, read_task_file(path))
         options = TaskOptions(limit=1, n_bootstrap=0, uses_chat_template=uses_template and model is not None)
         sample = HarnessTask(own_task(path, model.count_tokens if model else None), options, model).samples[0]
+    except NoUsableRow as error:
+        return Trial(text, 0, error.dropped, (), (), False)
+    except EvaluationError as error:  # of a file that nobody has seen
+        raise EvaluationError(str(error).removeprefix(f"{path.name}: ")) from error
     finally:
         path.unlink(missing_ok=True)
     right = _right(docs.samples[0], docs.labels)

@@ -36,7 +36,8 @@ def head(draft: Draft) -> str:
 
 def trial(tried: Trial, *, skips: bool) -> str:
     """What the model would be asked first, and which rows cannot be used."""
-    return _counts(tried, skips=skips) + _first(tried) + _folded("own_task_file", tried.text)
+    counts = _counts(tried, skips=skips)
+    return counts + _first(tried) + _folded("own_task_file", tried.text) if tried.n_usable else counts
 
 
 def command(path: str) -> str:
@@ -55,12 +56,14 @@ def download_link(name: str, text: str) -> str:
 def _counts(tried: Trial, *, skips: bool) -> str:
     if not tried.dropped:
         return notice(both("own_usable", total=tried.n_rows))
-    said = both("own_skipped" if skips else "own_dropped", n=tried.n_dropped, total=tried.n_rows)
+    is_empty = tried.n_usable == 0
+    name = "own_none_usable" if is_empty else "own_skipped" if skips else "own_dropped"
+    said, is_calm = both(name, n=tried.n_dropped, total=tried.n_rows), skips and not is_empty
     lines = "".join(f"<li>{inert(line)}</li>" for line in tried.dropped[:MAX_SHOWN_DROPPED])
     n_more = tried.n_dropped - MAX_SHOWN_DROPPED
     more = f"<li>{both('own_more_lines', n=n_more)}</li>" if n_more > 0 else ""
     return (
-        f"{notice(said, 'info' if skips else 'warning')}<details{'' if skips else ' open'}>"
+        f"{notice(said, 'info' if is_calm else 'warning')}<details{'' if is_calm else ' open'}>"
         f"<summary>{both('own_dropped_lines')}</summary><ul class='lines' tabindex='0'>{lines}{more}</ul></details>"
     )
 

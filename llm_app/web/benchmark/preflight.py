@@ -1,6 +1,6 @@
 """What is known before the start: requests, tokens, time, memory, and the first prompt as the model gets it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from llm_app.jobs.answers import EngineModel
 from llm_app.jobs.benchmark import Benchmark, load_suite, resume, start
 from llm_app.jobs.command import command_of
 from llm_app.jobs.doctor import Diagnosis, Finding, examine
-from llm_app.jobs.estimate import Estimate, Speed, count, estimate
+from llm_app.jobs.estimate import Estimate, Speed, count, estimate, measuring
 from llm_app.jobs.files import Filed
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.ruler_run import RulerRun
@@ -30,6 +30,7 @@ from llm_app.web.views import SEPARATOR, gigabytes, joined, notice
 
 MAX_PROMPTS = 5  # first prompts that are shown, of as many tasks
 MAX_NAMED = 4  # tasks that a finding names
+MAX_SPEEDS = 200  # choices of which the measured speed is remembered
 
 Phase = Literal["phase_tasks", "phase_prompts"]
 
@@ -51,6 +52,7 @@ class Tasks:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._host, self._settings, self._queue = services.host, services.settings, services.queue
+        self._speeds: dict[Hashable, Speed] = {}  # of what was looked at before: the same is not measured twice
 
     def look(self, names: Sequence[str], config: BenchmarkConfig) -> Iterator[Phase | Found]:
         """Phases, then what was found, first without the time, which is not measured while a run is under way.
@@ -65,12 +67,25 @@ class Tasks:
         diagnosis = examine(model, host.loaded, suite.tasks, uses_chat_template=options.uses_chat_template)
         work = count(host.loaded, model, suite.tasks)
         n_models = 2 if config.compare_with_base else 1
-        counted = Estimate(work, Speed(), 0.0, False, host.loaded.n_bytes, 0)
-        is_busy = bool(self._queue.jobs())
-        yield Found(counted, diagnosis, options, n_models, "unmeasured" if is_busy else "measuring")
-        if not is_busy:
-            made = estimate(host, model, suite.tasks, work=work, adapter=host.adapter)
-            yield Found(made, diagnosis, options, n_models)
+        loaded = host.loaded
+        identity = loaded.identity.with_adapter(loaded.adapters.digest(host.adapter))
+        key = identity, loaded.device.type, tuple(names), work
+        speed = self._speeds.get(key)
+        if speed is None:
+            is_busy = bool(self._queue.jobs())
+            counted = Estimate(work, Speed(), 0.0, False, loaded.n_bytes, 0)
+            known = Found(counted, diagnosis, options, n_models, "unmeasured" if is_busy else "measuring")
+            yield known
+            if is_busy:
+                return
+            for measured in measuring(host, model, suite.tasks, adapter=host.adapter):
+                speed = measured
+                yield known  # a moment in which whoever chose something else meanwhile leaves off
+            if len(self._speeds) >= MAX_SPEEDS:
+                self._speeds.clear()
+            self._speeds[key] = speed or Speed()
+        made = estimate(host, model, suite.tasks, work=work, speed=speed)
+        yield Found(made, diagnosis, options, n_models)
 
     def start(self, names: Sequence[str], config: BenchmarkConfig, store: RunStore) -> list[Benchmark]:
         """New runs, not yet in line: one, or the base's before the adapter's.

@@ -69,8 +69,8 @@ def build_results(page: gr.Blocks, services: Services, selected: gr.State) -> No
                 build_samples(services, shelf, selected, compared)
             with gr.Tab(text.label("result_view_compare"), id="result_view_compare", render_children=True):
                 build_comparison(services, shelf, selected, compared)
-            with gr.Tab(text.label("result_view_export"), id="result_view_export", render_children=True):
-                build_exports(services, shelf, selected, compared)
+            with gr.Tab(text.label("result_view_export"), id="result_view_export", render_children=True) as export:
+                build_exports(services, shelf, selected, compared, export)
     parts = Parts(empty, everything, head, rows, drawn, past, gr.Timer(IDLE_SECONDS), gr.State(()))
     handlers = ResultHandlers(services, shelf, parts)
     outputs = [

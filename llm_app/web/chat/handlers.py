@@ -149,8 +149,10 @@ class ChatHandlers:
         are kept, by what the browser still has.
         """
         now, shelf, browser, open_id = values[:4]
-        shelf = shelf if isinstance(shelf, Shelf) or not self._settings.is_public else Shelf.of(browser)
-        found = shelf if isinstance(shelf, Shelf) else None
+        found = None
+        if self._settings.is_public:
+            found = shelf if isinstance(shelf, Shelf) else Shelf()
+            found.merge(browser)  # another tab may have kept something meanwhile
         if now is None and isinstance(open_id, str) and open_id:
             with contextlib.suppress(UserError):  # deleted meanwhile
                 now = self.kept(found).read(open_id)

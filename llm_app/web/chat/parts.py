@@ -24,7 +24,7 @@ class Parts:
     cleared: gr.State  # the one that was in sight before it, None if it cannot come back
     shelf: gr.State  # what a public page's visitor keeps in the browser; None on a private page
     open: gr.HTML  # remembers over a reload which conversation is in sight
-    browser: Any  # on a public page a BrowserState, the shelf as the browser has it; else a State that stays None
+    browser: Any  # on a public page the rows that the browser keeps of the shelf; else a State that stays None
 
     def all(self) -> list[Any]:
         """Every one of them."""

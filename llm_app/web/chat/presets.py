@@ -85,7 +85,7 @@ class PresetHandlers:
         parts.save.click(self.save, [parts.name, *kept, *controls], selector, **at_once)
         parts.delete.click(self.delete, [parts.chosen, *kept], selector, **at_once)
         # Not the release of a slider: a key moves it, too.
-        events = [control.input for control in controls]  # type: ignore[attr-defined]
+        events = [control.input for control in controls]
         gr.on(events, self.compare, [*kept, *controls], parts.chosen, trigger_mode="always_last", **at_once)
 
     def loaded(self, *kept: object) -> Update:

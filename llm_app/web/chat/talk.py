@@ -16,7 +16,7 @@ from llm_app.web.chat.handlers import ChatHandlers
 from llm_app.web.chat.keep import KeepHandlers, KeepParts, build_keep
 from llm_app.web.chat.parts import Parts
 from llm_app.web.chat.presets import PresetHandlers, build_presets
-from llm_app.web.html import clicks, html, memory
+from llm_app.web.html import clicks, html, memory, shared_rows
 from llm_app.web.options import Form, build_form
 
 MAX_HANDLERS = 48  # each holds one of the page's 64 threads while it waits for the next token
@@ -118,6 +118,8 @@ def _bench(*, is_public: bool) -> tuple[Parts, list[tuple[gr.Button, str]]]:
         undo = gr.Button(
             text.label("undo_clear"), visible="hidden", elem_id="undo-clear", elem_classes="quiet", scale=0, min_width=0
         )
+    # Before what remembers the conversation in sight, which is looked up in it as soon as that stands.
+    browser = shared_rows("proofbench.chats", "proofbench", elem_id="chats") if is_public else gr.State(None)
     keep_seconds = PUBLIC_HISTORY_SECONDS if is_public else None
     parts = Parts(
         conversation, examples, message, send, stop, new, undo, notice,
@@ -127,8 +129,7 @@ def _bench(*, is_public: bool) -> tuple[Parts, list[tuple[gr.Button, str]]]:
         cleared=gr.State(None, time_to_live=keep_seconds),
         shelf=gr.State(None, time_to_live=keep_seconds),
         open=memory("proofbench.conversation", elem_id="open"),
-        browser=gr.BrowserState([], storage_key="proofbench.chats", secret=BROWSER_KEY)
-        if is_public else gr.State(None),
+        browser=browser,
     )  # fmt: skip
     return parts, buttons
 
@@ -155,6 +156,8 @@ def _connect(talk: Talk, examples: list[tuple[gr.Button, str]]) -> None:
 def _connect_keep(keep: KeepHandlers, list_parts: KeepParts, parts: Parts) -> None:
     wanted, sight, outputs = list_parts.search, parts.sight(), keep.outputs()
     parts.open.load(keep.opened, [wanted, parts.browser], outputs, **AT_ONCE)
+    if isinstance(parts.browser, gr.HTML):
+        parts.browser.load(keep.refresh, [wanted, *sight], keep.list_outputs(), **AT_ONCE)
     wanted.change(keep.refresh, [wanted, *sight], keep.list_outputs(), **AT_ONCE)
     list_parts.presses.click(keep.press, [wanted, *sight], outputs, **AT_ONCE)
     list_parts.undo.click(keep.undo_delete, [list_parts.deleted, wanted, *sight], outputs, **AT_ONCE)

@@ -23,3 +23,9 @@ document.addEventListener("click", ({ target }) => {
   closeOthers(target.closest?.("details.what"));
 });
 document.addEventListener("keydown", ({ key }) => { if (key === "Escape") closeOthers(null); });
+
+// A line of a list that is cut says the whole of itself: the control that lies over it knows its words.
+document.addEventListener("mouseover", ({ target }) => {
+  const line = target.closest?.(".pick-rows label");
+  if (line) line.title = line.textContent.trim();
+});

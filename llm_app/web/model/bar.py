@@ -93,6 +93,7 @@ def _connect_choices(page: gr.Blocks, handlers: StripHandlers, strip: Strip, cho
     changes = [choices.model.input, choices.precision.input, choices.device.input, choices.context_length.change]
     estimated = [strip.fit, strip.load, strip.precision]
     gr.on(changes, handlers.estimate, form, estimated, **QUICK)
+    clicks("#adapters button[name]", elem_id="adapter-presses").click(handlers.press_adapter, None, outputs, **QUICK)
     clicks("#fit button[name]", elem_id="fit-presses").click(handlers.use, form, estimated, **QUICK)
 
 

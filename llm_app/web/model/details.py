@@ -10,7 +10,7 @@ from llm_app.engine.loading import LoadedModel
 from llm_app.errors import ModelLoading, ShuttingDown, UserError
 from llm_app.messages import Message
 from llm_app.web.model import views
-from llm_app.web.model.views import AdapterLine
+from llm_app.web.model.views import AdapterLine, Verdict
 
 MAX_ADAPTERS = 50  # checked and shown; who has more types the name
 # In English on either page: it is not the page that speaks, and a model is told apart by its signs.
@@ -52,15 +52,22 @@ class AdapterShelf:
         """All of them, with whether they fit the loaded model."""
         loaded = loaded_or_none(self._host)
         entries = catalog.list_adapters(self._host.settings)[:MAX_ADAPTERS]
-        return [self._line(entry, loaded) for entry in entries]
+        lines = [self._line(entry, loaded) for entry in entries]
+        names = {line.name for line in lines}
+        # Those that came by a path stand nowhere else.
+        others = [name for name in loaded.adapters.offered if name not in names] if loaded is not None else []
+        return [*lines, *(AdapterLine(name, "", self._at_hand(name)) for name in others)]
+
+    def _at_hand(self, name: str) -> Verdict:
+        return "answers" if name == self._host.adapter else "ready"
 
     def _line(self, entry: AdapterEntry, loaded: LoadedModel | None) -> AdapterLine:
         # Folders before the name are nobody's business.
         base = Path(entry.base).name if Path(entry.base).is_absolute() else entry.base
         if loaded is None:
             return AdapterLine(entry.name, base, "unknown")
-        if entry.name == self._host.adapter:
-            return AdapterLine(entry.name, base, "answers")
+        if entry.name in loaded.adapters.offered:
+            return AdapterLine(entry.name, base, self._at_hand(entry.name))
         key = entry.path, entry.path.stat().st_mtime_ns, loaded.identity.weights
         if key not in self._known:
             self._known[key] = _checked(entry, base, loaded)

@@ -10,15 +10,14 @@ import gradio as gr
 
 from llm_app.config import PRECISIONS, ModelConfig
 from llm_app.engine import catalog, fit
-from llm_app.engine.adapters import AttachReport
-from llm_app.engine.host import Host
 from llm_app.engine.hub import NotFetched
-from llm_app.errors import ModelLoading, UserError
+from llm_app.errors import UserError
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.html import sent, shown
 from llm_app.web.model import views
+from llm_app.web.model.adapters import pressed, switched
 from llm_app.web.model.details import AdapterShelf, loaded_or_none, sample_prompt
 from llm_app.web.model.loader import Loader
 from llm_app.web.model.status import status_html
@@ -204,10 +203,18 @@ class StripHandlers:
 
         def switch(_: str) -> None:
             nonlocal said
-            said = self._switch(adapter)
+            said = switched(self._host, adapter)
 
         update = self._try(switch)
         return {**update, self._strip.fit: update[self._strip.fit] or said}
+
+    def press_adapter(self, event: gr.EventData) -> Update:
+        """Have an adapter of the table at hand, or take it out."""
+        known = [line.name for line in self._shelf.lines()]
+        update = self._try(lambda _: pressed(self._host, known, sent(event, "name"), sent(event, "value")))
+        return {
+            **update, **self.details(), self._strip.adapter: gr.update(value=self._host.adapter or NO_ADAPTER),
+        }  # fmt: skip
 
     def _try(self, act: Callable[[str], None]) -> Update:
         """Do it, and show how things stand then; what goes wrong is said beside it."""
@@ -219,21 +226,6 @@ class StripHandlers:
         except Exception as error:
             said = _failed(error, request_id)
         return {**self.look(""), self._strip.seen: self._state(), self._strip.fit: said}
-
-    def _switch(self, adapter: object) -> str:
-        if not isinstance(adapter, str):
-            raise SentenceError("wrong_value")
-        try:
-            before = self._host.loaded and self._host.adapter
-        except ModelLoading:
-            return ""  # it is attached together with the model
-        if adapter == (before or NO_ADAPTER):
-            return ""
-        report = let_answer(self._host, adapter)
-        if report is None:
-            return notice(text.both("adapter_off"))
-        name = "adapter_on" if report.has_effect else "adapter_no_effect"
-        return notice(text.both(name, adapter=report.name), "info" if report.has_effect else "warning")
 
     def _config(self, form: Sequence[object]) -> ModelConfig:
         config: ModelConfig = self._form.read(form)
@@ -259,7 +251,7 @@ class StripHandlers:
         status = self._host.status()
         there = [sorted(os.listdir(path)) for path in (self._settings.models, self._settings.adapters) if path.is_dir()]
         loaded = loaded_or_none(self._host)
-        return repr((status.adapter, loaded and (loaded.identity, loaded.n_context), there))
+        return repr((status.adapter, loaded and (loaded.identity, loaded.n_context, loaded.adapters.offered), there))
 
     def _is_loaded(self, config: ModelConfig) -> bool:
         loaded = loaded_or_none(self._host)
@@ -269,15 +261,6 @@ class StripHandlers:
             and config.precision in (loaded.precision, loaded.config.precision)
             and (config.device, config.context_length) == (loaded.config.device, loaded.config.context_length)
         )
-
-
-def let_answer(host: Host, adapter: str) -> AttachReport | None:
-    """Put an adapter into the loaded base in place of the one that answers now; the base itself for no name."""
-    before = host.adapter
-    report = host.attach(adapter) if adapter else None
-    if before and (report is None or report.name != before):
-        host.detach(before)
-    return report
 
 
 def _failed(error: Exception, request_id: str | None = None) -> str:

@@ -29,7 +29,7 @@ PRECISION_NAMES = {
     "nf4": "precision_nf4", "fp4": "precision_fp4", "gguf": "precision_gguf",
 }  # fmt: skip
 DEVICE_NAMES = {"auto": "device_auto", "cpu": "device_cpu", "cuda": "device_cuda"}
-Verdict = Literal["answers", "fits", "perhaps", "misfit", "unknown"]
+Verdict = Literal["answers", "ready", "fits", "perhaps", "misfit", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def adapter_table(lines: Sequence[AdapterLine]) -> str:
         return f'{caption}<p class="hint">{both("adapters_none")}</p>'
     head = "".join(f'<th scope="col">{both(name)}</th>' for name in ("adapter_name", "adapter_base", "adapter_fit"))
     rows = "".join(
-        f'<tr><th scope="row">{inert(line.name)}</th><td>{inert(line.base)}</td><td>{_verdict(line)}</td></tr>'
+        f'<tr><th scope="row">{inert(line.name)}</th><td>{inert(line.base)}</td>'
+        f"<td>{_verdict(line)}{_act(line)}</td></tr>"
         for line in lines
     )
     return f'{caption}<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
@@ -120,10 +121,19 @@ def adapter_table(lines: Sequence[AdapterLine]) -> str:
 
 def _verdict(line: AdapterLine) -> str:
     name = {
-        "answers": "adapter_answers", "fits": "adapter_fits", "perhaps": "adapter_perhaps",
+        "answers": "adapter_answers", "ready": "adapter_ready", "fits": "adapter_fits", "perhaps": "adapter_perhaps",
         "misfit": "adapter_misfit", "unknown": "adapter_unknown",
     }[line.verdict]  # fmt: skip
     return both(name, why=line.why)
+
+
+def _act(line: AdapterLine) -> str:
+    """The button that has it at hand, or takes it out."""
+    is_in = line.verdict in ("answers", "ready")
+    if not is_in and line.verdict not in ("fits", "perhaps"):
+        return ""
+    act, words = ("detach", "adapter_take_out") if is_in else ("attach", "adapter_have")
+    return f'<button type="button" class="act" name="{act}" value="{inert(line.name)}">{both(words)}</button>'
 
 
 def template_card(source: str | None, *, is_loaded: bool = True) -> str:

@@ -75,8 +75,11 @@ def lines(runs: Sequence[Run], asides: Mapping[str, str] | None = None) -> str:
 
 
 def choice(run: Run) -> str:
-    """What a screen reader says of a line of the list."""
-    return ", ".join(part for part in (when(run.created) or run.id, what(run)[0], about(run), run.status) if part)
+    """What a screen reader says of a line of the list, and the line itself where it is cut: all of it."""
+    came_to = ", ".join(f"{short(name)} {metric} {value:.3g}" for name, (metric, value) in run.scores.items())
+    tasks = ", ".join(short(name) for name in run.tasks)
+    parts = (when(run.created) or run.id, tasks, about(run), came_to, run.note, run.status)
+    return " · ".join(part for part in parts if part)
 
 
 def status_html(run: Run, status: str) -> str:

@@ -23,7 +23,7 @@ from llm_app.web.benchmark.samples_controls import Browser
 from llm_app.web.failures import SentenceError, failed
 from llm_app.web.handout import new_place
 from llm_app.web.html import opened, unfolded
-from llm_app.web.model.handlers import let_answer
+from llm_app.web.model.adapters import let_answer
 from llm_app.web.runs.views import LIVE
 from llm_app.web.tune import after_views
 from llm_app.web.tune.side_runs import SideRuns, is_live, progress

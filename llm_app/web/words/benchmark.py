@@ -73,7 +73,7 @@ STRINGS: dict[str, Text] = {
     ),
     "phase_tasks": ("Reading the tasks", "正在读取任务"),
     "phase_prompts": ("Counting tokens", "正在统计词元"),
-    "time_measuring": ("measured on a few requests…", "正在用少量请求测速……"),
+    "time_measuring": ("measuring on a few requests…", "正在用少量请求测速……"),
     "time_unmeasured": ("not measured while a run is under way", "有运行正在进行，未测速"),
     "fact_requests": ("Requests", "请求"),
     "fact_tokens": ("Prompt tokens", "提示词元"),

@@ -33,8 +33,8 @@ STRINGS: dict[str, Text] = {
         "浏览器的保存空间已满，最早的 {n:,} 个对话已被移除。需要保留的对话请及时导出。",
     ),
     "kept_in_browser": (
-        "Kept in this browser only. Use one tab: a second one would overwrite what the first one keeps.",
-        "对话只保存在此浏览器中。请只用一个标签页，否则两个标签页保存的内容会互相覆盖。",
+        "Kept in this browser only, the same in all of its tabs.",
+        "对话只保存在此浏览器中，各标签页共用。",
     ),
     "nothing_kept": (
         "Nothing yet. Every conversation is kept here after its first message.",

@@ -49,7 +49,7 @@ STRINGS: dict[str, Text] = {
     "needs": ("Needs about {needs} GB, {free} GB free.", "约需 {needs} GB，可用 {free} GB。"),
     "needs_less": (
         "Needs about {needs} GB, only {free} GB free. {precision} would need {lower} GB.",
-        "约需 {needs} GB，仅有 {free} GB 可用。改用{precision}约需 {lower} GB。",
+        "约需 {needs} GB，仅有 {free} GB 可用。改用 {precision} 约需 {lower} GB。",
     ),
     "use_it": ("Use it", "改用"),
     "needs_too_much": (
@@ -86,6 +86,9 @@ STRINGS: dict[str, Text] = {
     "adapter_base": ("Made for", "为其训练"),
     "adapter_fit": ("Fits the loaded model", "是否适合已加载的模型"),
     "adapter_answers": ("● yes, it answers now", "● 适合，正在使用"),
+    "adapter_ready": ("● at hand: Compare and the API can name it", "● 备用中：可在“对比”和 API 中指名使用"),
+    "adapter_have": ("Have it at hand", "设为备用"),
+    "adapter_take_out": ("Take it out", "取出"),
     "adapter_fits": ("● yes", "● 适合"),
     "adapter_perhaps": ("○ perhaps: {why}", "○ 可能适合：{why}"),
     "adapter_misfit": ("▲ no: {why}", "▲ 不适合：{why}"),

@@ -59,6 +59,10 @@ STRINGS: dict[str, Text] = {
         "{n:,} of {total:,} rows are left out; the results say so.",
         "{total:,} 行中跳过 {n:,} 行；结果中会注明。",
     ),
+    "own_none_usable": (
+        "None of the {total:,} rows can be used: fill in what is missing, or choose other columns above.",
+        "{total:,} 行都无法使用：请补全缺失的内容，或在上方改选其他列。",
+    ),
     "own_dropped_lines": ("Rows that cannot be used", "无法使用的行"),
     "own_more_lines": ("and {n:,} more", "另有 {n:,} 行"),
     "own_task_file": ("The task file", "任务文件"),
