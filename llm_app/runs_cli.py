@@ -80,15 +80,19 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 def _delete(run_id: str, store: "RunStore", settings: Settings, *, has_results: bool) -> None:
     """Remove a run; what it offers under a name is told, and stays unless that is to go as well."""
+    from llm_app.jobs.folder import RunFolder
     from llm_app.jobs.train_result import offered, withdraw
 
-    made = offered(run_id, settings)
+    run = RunFolder(store.root / store.read(run_id).id)  # damaged ones, too
+    made = offered(run, settings)
+    if has_results and not run.is_locked():  # else it is refused below, whole
+        for folder in made:
+            withdraw(folder)
+            print(f"deleted {folder}")
     store.delete(run_id)
     print(f"deleted {run_id}")
-    for folder in made:
-        if has_results:
-            withdraw(folder)
-        print(f"{'deleted' if has_results else 'kept'} {folder}")
+    for folder in made if not has_results else ():
+        print(f"kept {folder}")
 
 
 def _row(item: Any) -> tuple[str, ...]:

@@ -3,11 +3,13 @@
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from llm_app.config import ServeConfig, Settings
 from llm_app.engine.host import Host
 from llm_app.engine.second import SecondModel
-from llm_app.jobs.folder import RunIsRunning
+from llm_app.errors import UserError
+from llm_app.jobs.folder import RunFolder, RunIsRunning
 from llm_app.jobs.queue import Queue
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train_result import offered, withdraw
@@ -31,20 +33,50 @@ class Services:
 
     def runs(self, visitor: str | None = None) -> RunStore:
         """The runs of this machine; on a public demo, of one visitor."""
-        return RunStore.of(self.settings, visitor)
+        return RunStore.of(self.settings, visitor, self.queue.is_holding)
+
+    def left_by(self, store: RunStore, run_id: str) -> list[str]:
+        """What goes with a run: its adapters/NAME and models/NAME on this machine.
+
+        Raises: RunNotFound.
+        """
+        return [_name(folder) for folder in offered(self._run(store, run_id), self.settings)]
 
     def delete_run(self, store: RunStore, run_id: str) -> list[str]:
-        """Remove a run for good, and what it put among the adapters and models of this machine; gives their names.
+        """Remove for good what a run put among adapters and models of this machine, then the run; gives their names.
 
-        Raises: RunNotFound, RunIsRunning also for one that waits.
+        Raises: RunNotFound, RunIsRunning also for one that waits; UserError if one of them is in use or cannot be
+        removed, naming what is gone by then.
         """
-        if any(job.run_id == run_id for job in self.queue.jobs(owner=store.owner)):
+        run = self._run(store, run_id)
+        if self.queue.is_holding(run_id) or run.is_locked():
             raise RunIsRunning(f"Run {run_id} waits for its turn or is under way. Stop it first.", param="run")
-        made = offered(run_id, self.settings)
-        store.delete(run_id)
+        made, gone = offered(run, self.settings), list[str]()
         for folder in made:
-            withdraw(folder)
-        return [folder.name for folder in made]
+            self._check_unused(folder)
+        try:
+            for folder in made:
+                withdraw(folder)
+                gone.append(_name(folder))
+            store.delete(run_id)
+        except UserError as error:
+            if not gone:
+                raise
+            raise UserError(f"{error.message} Deleted before that: {', '.join(gone)}.", param=error.param) from error
+        return gone
+
+    def _check_unused(self, folder: Path) -> None:
+        try:
+            loaded = self.host.loaded
+        except UserError:  # there is none
+            return
+        is_attached = folder.parent == self.settings.adapters and folder.name in loaded.adapters.names
+        if is_attached or folder == loaded.entry.path:
+            what = "attached to the loaded model. Detach it" if is_attached else "the loaded model. Unload it"
+            raise UserError(f"{_name(folder)} is {what}, then delete the run.", param="run")
+
+    def _run(self, store: RunStore, run_id: str) -> RunFolder:
+        return RunFolder(store.root / store.read(run_id).id)  # damaged ones, too
 
     def shutdown(self, grace_seconds: float) -> None:
         """Take nothing new; stop long work, which can be resumed, and let replies end for so long."""
@@ -53,3 +85,8 @@ class Services:
         self.host.shutdown(grace_seconds)
         self.second.shutdown(max(0.0, deadline - time.monotonic()))
         self.queue.join(JOB_SECONDS)
+
+
+def _name(folder: Path) -> str:
+    """With the kind of thing it is: adapters/NAME or models/NAME."""
+    return f"{folder.parent.name}/{folder.name}"

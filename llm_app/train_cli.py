@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--name", metavar="NAME", help="What the adapter is called on this machine (default: made up).")
     parser.add_argument("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
     parser.add_argument("--plan", action="store_true", help="Say what would be done and what it would cost, and end.")
-    parser.add_argument("--trial", action="store_true", help="With --plan: train a few steps, to measure.")
+    parser.add_argument("--trial", action="store_true", help="With --plan: train two steps, to measure the second.")
     parser.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
     add_flags(parser, TrainConfig, "training")
 
@@ -66,11 +66,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _datasets(options: argparse.Namespace, settings: Settings) -> "list[DatasetSpec]":
     """The files that were named, and the votes as one more."""
+    from llm_app.data.mix import DatasetSpec
     from llm_app.votes import VoteBook
 
-    if options.votes:
-        options.data = [*options.data, str(VoteBook.of(settings).write_pairs())]
-    return datasets_of(options)
+    if not options.votes:
+        return datasets_of(options)
+    # What is said of columns and weights is said of the files that were named.
+    named = datasets_of(options) if options.data else []
+    return [*named, DatasetSpec(str(VoteBook.of(settings).write_pairs()))]
 
 
 def _training(options: argparse.Namespace, config: TrainConfig, settings: Settings) -> "Training":

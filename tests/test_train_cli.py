@@ -1,5 +1,6 @@
 """The command `train`: what it leaves where, what it says on which stream, how it ends."""
 
+import json
 import os
 import re
 import signal
@@ -111,3 +112,7 @@ def test_the_votes_of_the_chat_tab_are_pairs_to_train_on(
     for _ in range(4):
         VoteBook.of(Settings(home)).add(vote("a"))
     assert main(command) == 0 and "pairs" in capsys.readouterr().out
+    columns = home.parent / "columns.jsonl"
+    columns.write_text("".join(json.dumps({"q": f"say {n}", "yes": "a", "no": "b"}) + "\n" for n in range(8)))
+    own = ["--data", str(columns), "--weights", "2", "--columns", "prompt=q", "chosen=yes", "rejected=no"]
+    assert main([*command, *own]) == 0, "what is said of columns and weights is not said of the votes"

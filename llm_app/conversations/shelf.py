@@ -31,13 +31,7 @@ class Shelf:
         self._graves: dict[str, float] = {}
         self._n_gone = 0  # that had to go and of which the visitor was not told yet
         self._unread: list[Any] = []
-        room = MAX_CHARACTERS
-        for row in unread:
-            room -= len(json.dumps(row))
-            if room >= 0:
-                self._unread.append(row)
-            else:
-                self._n_gone += 1
+        self._carry(unread)
         self._drop_oldest()
 
     @classmethod
@@ -74,12 +68,14 @@ class Shelf:
                 self._kept[theirs.id] = newer.merged(older)
             elif theirs.updated > self._graves.get(theirs.id, -1.0):
                 self._kept[theirs.id] = theirs
+                self._graves.pop(theirs.id, None)
         for conversation_id, time in other._graves.items():
             mine = self._kept.get(conversation_id)
             if mine is None or time > mine.updated:
                 self._kept.pop(conversation_id, None)
                 self._bury(conversation_id, time)
-        self._unread += [row for row in other._unread if row not in self._unread]
+        self._carry(row for row in other._unread if row not in self._unread)
+        self._n_gone += other._n_gone
         self._drop_oldest()
 
     def take_gone(self) -> int:
@@ -143,6 +139,17 @@ class Shelf:
         self._kept[conversation.id] = conversation
         self._drop_oldest(conversation.id)
         return conversation
+
+    def _carry(self, rows: Iterable[Any]) -> None:
+        """Take in what is not understood, as far as there is room."""
+        room = MAX_CHARACTERS - sum(len(json.dumps(row)) for row in self._unread)
+        for row in rows:
+            n_characters = len(json.dumps(row))
+            if n_characters <= room:
+                self._unread.append(row)
+                room -= n_characters
+            else:
+                self._n_gone += 1
 
     def _bury(self, conversation_id: str, time: float) -> None:
         self._graves[conversation_id] = max(time, self._graves.pop(conversation_id, time))

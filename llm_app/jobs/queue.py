@@ -125,6 +125,10 @@ class Queue:
         with self._condition:
             return [self._status(job.run_id) for job in self._held() if owner is None or job.owner == owner]
 
+    def is_holding(self, run_id: str) -> bool:
+        """Whether a run waits or runs here, whoever's."""
+        return any(job.run_id == run_id for job in self.jobs())
+
     def holds(self, kind: type[Work]) -> bool:
         """Whether work of this kind waits or runs, whoever's."""
         with self._condition:

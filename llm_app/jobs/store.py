@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from llm_app.errors import UserError
 from llm_app.jobs import lock
 from llm_app.jobs.folder import EVENTS, ID, End, RunFolder, RunIsRunning, RunNotFound, Spec, told
 from llm_app.jobs.quota import Quota
-from llm_app.jobs.sweeping import VISITOR_SECONDS, sweep
+from llm_app.jobs.sweeping import VISITOR_SECONDS, remove_folder, sweep
 
 # queued: known to the queue of this process only. damaged: its spec.json is missing or unreadable.
 Status = Literal["running", "queued", "damaged"] | End
@@ -50,18 +50,26 @@ class Run:
 
 
 class RunStore:
-    """Runs, newest first. A store holds one owner's; the runs of others cannot even be named."""
+    """Runs, newest first. A store holds one owner's; the runs of others cannot even be named.
 
-    def __init__(self, root: Path, *, owner: str | None = None, quota: Quota | None = None) -> None:
-        self.root, self.owner, self._quota = root, owner, quota
+    `is_waiting`: whether a run stands in a queue, of which its folder says nothing.
+    """
+
+    def __init__(
+        self, root: Path, *, owner: str | None = None, quota: Quota | None = None,
+        is_waiting: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self.root, self.owner, self._quota, self._is_waiting = root, owner, quota, is_waiting
 
     @classmethod
-    def of(cls, settings: Settings, visitor: str | None = None) -> "RunStore":
+    def of(
+        cls, settings: Settings, visitor: str | None = None, is_waiting: Callable[[str], bool] = lambda _: False
+    ) -> "RunStore":
         """The store of this machine; on a public demo, the visitor's own. Any string will do for a visitor."""
         if visitor is None or not settings.is_public:
             return cls(settings.home / "runs")
         owner = hashlib.sha256(visitor.encode("utf-8", errors="surrogatepass")).hexdigest()[:32]
-        return cls(settings.home / "visitors" / owner, owner=owner, quota=Quota())
+        return cls(settings.home / "visitors" / owner, owner=owner, quota=Quota(), is_waiting=is_waiting)
 
     @classmethod
     def every(cls, settings: Settings) -> list["RunStore"]:
@@ -77,7 +85,7 @@ class RunStore:
         """
         if self._quota is None:
             return RunFolder.create(self.root, spec)
-        sweep(self.root.parent, VISITOR_SECONDS, VISITORS_BYTES, lambda path: RunFolder(path).is_locked())
+        sweep(self.root.parent, VISITOR_SECONDS, VISITORS_BYTES, self._sweep)
         with self._alone():
             self._quota.check(self.ids(), self.n_bytes())
             return RunFolder.create(self.root, {"owner": self.owner, **spec})
@@ -146,6 +154,14 @@ class RunStore:
                 with contextlib.suppress(OSError):
                     total += os.lstat(os.path.join(folder, name)).st_size
         return total
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what somebody left among their runs: a run like any other, but none that waits or is under way."""
+        if not ID.fullmatch(folder.name):
+            remove_folder(folder)
+        elif not self._is_waiting(folder.name):
+            with contextlib.suppress(UserError):
+                RunStore(folder.parent).delete(folder.name)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -9,19 +9,24 @@ from pathlib import Path
 VISITOR_SECONDS = 30 * 86_400.0  # what nobody touched for so long is nobody's any more
 
 
-def sweep(visitors: Path, seconds: float, n_bytes: int, is_in_use: Callable[[Path], bool] = lambda _: False) -> None:
+def remove_folder(folder: Path) -> None:
+    """Remove what is nobody's any more; what cannot be removed stays."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(visitors: Path, seconds: float, n_bytes: int, remove: Callable[[Path], None] = remove_folder) -> None:
     """Throw away what nobody touched for so long, then the oldest until the rest is no larger than that.
 
-    `visitors`: a folder for each owner, with a folder for each thing that is kept. Owners of nothing go too. What is in
-    use stays, and counts.
+    `visitors`: a folder for each owner, with a folder for each thing that is kept. Owners of nothing go too. What
+    `remove` leaves alone, since it is in use, counts.
     """
     # Where nothing was put for so long: to another one, something may be about to be added.
     quiet = [owner for owner in visitors.glob("*") if time.time() - changed(owner) > seconds]
     kept = 0
     for folder in sorted(visitors.glob("*/*"), key=changed, reverse=True):
         kept += _size(folder)
-        if (time.time() - changed(folder) > seconds or kept > n_bytes) and not is_in_use(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        if time.time() - changed(folder) > seconds or kept > n_bytes:
+            remove(folder)
     for owner in quiet:
         with suppress(OSError):  # it holds something, or is gone already
             owner.rmdir()

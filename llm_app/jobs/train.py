@@ -34,6 +34,9 @@ from llm_app.training.events import Step, Validation
 from llm_app.training.reporting import check_reporter
 
 KIND, CHECKPOINTS = "train", "checkpoint"
+# Counted up with every change in how examples become steps: no run goes on under other rules than it began with.
+# 2: short examples fill a pass, and long plain text is cut into pieces.
+RECIPE = 2
 # Whatever a weight passes through on its way.
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "bitsandbytes", "safetensors", "numpy")
 
@@ -277,7 +280,7 @@ def config_of(spec: Spec) -> TrainConfig:
 
 def _program() -> Mapping[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"program": __version__, "packages": versions}
+    return {"program": __version__, "recipe": RECIPE, "packages": versions}
 
 
 def _n_threads() -> int:

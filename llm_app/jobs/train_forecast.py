@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from llm_app import __version__
 from llm_app.config import Settings
 from llm_app.data.mix import DatasetSpec
 from llm_app.errors import UserError
 from llm_app.jobs.estimate import duration
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.store import RunStore
-from llm_app.jobs.train import KIND, start_training
+from llm_app.jobs.train import KIND, RECIPE, start_training
 from llm_app.jobs.train_log import read_log
 from llm_app.options import Text
 from llm_app.training.config import TrainConfig
@@ -47,7 +48,7 @@ class Measured:
 class Forecast:
     """Time and memory, least and most; None where nothing tells.
 
-    `basis`: trial (a few steps of this run), run (an earlier one), or formula (memory from the model's shape alone).
+    `basis`: trial (a step of this run), run (an earlier one), or formula (memory from the model's shape alone).
     """
 
     basis: Literal["trial", "run", "formula"]
@@ -81,6 +82,8 @@ def earlier(model: str, config: TrainConfig, settings: Settings) -> Measured | N
             spec = folder.spec()
             if spec.get("kind") != KIND or spec["model"]["name"] != model or _shape(spec["config"]) != _shape(config):
                 continue
+            if (spec["program"], spec["recipe"]) != (__version__, RECIPE):
+                continue  # it cut its passes in another way
             found = measured(read_log(folder).steps)
         except (UserError, KeyError, TypeError, AttributeError):
             continue  # a damaged run tells nothing
@@ -90,7 +93,7 @@ def earlier(model: str, config: TrainConfig, settings: Settings) -> Measured | N
 
 
 def trial(model: str, datasets: Sequence[DatasetSpec], config: TrainConfig, settings: Settings) -> Measured | None:
-    """Train a few short steps in a process of its own and throw the result away; None if it made no full step.
+    """Train two short steps in a process of its own and throw the result away; None if it made no full step.
 
     Raises: UserError if the run itself would fail at its start.
     """
@@ -125,15 +128,15 @@ def _shape(config: object) -> dict[str, object]:
 def expected(found: Forecast) -> Iterator[Text]:
     """The forecast in words, in English and Chinese."""
     sources = {
-        "trial": ("measured in a trial of a few steps", "由几步试训测得"),
+        "trial": ("as measured in one step of a short trial", "由短暂试训中的一步测得"),
         "run": (f"as run {found.run} took", f"依据运行 {found.run} 的实测"),
         "formula": ("by formula from the model's shape", "按模型规模估算"),
     }
     english, chinese = sources[found.basis]
     if found.seconds is None:
         yield (
-            "Time: not known, since no run like this was made on this machine; a trial of a few steps would tell",
-            "用时：未知，本机尚无同类运行；可先试训几步",
+            "Time: not known, since no run like this was made on this machine; a short trial would tell",
+            "用时：未知，本机尚无同类运行；可先短暂试训",
         )
     else:
         low, high = (duration(seconds) for seconds in found.seconds)

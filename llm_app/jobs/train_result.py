@@ -3,6 +3,7 @@
 It is a folder of its own there, whose files are links to those of the run: deleting either leaves the other whole.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,10 +11,11 @@ import re
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 from llm_app.config import Settings
 from llm_app.errors import UserError
-from llm_app.jobs.folder import told, write_whole
+from llm_app.jobs.folder import RunFolder, told, write_whole
 from llm_app.training.new_path import new_path
 
 ADAPTER, MODEL = "adapter", "model"  # what LoRA and what full training leave in the run's folder
@@ -88,10 +90,26 @@ def run_of(folder: Path) -> str | None:
         return None
 
 
-def offered(run: str, settings: Settings) -> list[Path]:
-    """What stands under a name among the adapters and models of this machine and is of this run."""
-    shelves = [shelf for shelf in (settings.adapters, settings.models) if shelf.is_dir()]
-    return sorted(folder for shelf in shelves for folder in shelf.iterdir() if run_of(folder) == run)
+def offered(run: RunFolder, settings: Settings) -> list[Path]:
+    """What this run put among the adapters and models of this machine; not what a person copied from there."""
+    names = set[Any]()
+    with contextlib.suppress(UserError):  # a damaged log names nothing
+        names = {event.get("name") for event in run.events() if event.get("type") == "written"}
+    shelves = ((settings.adapters, ADAPTER), (settings.models, MODEL))
+    return sorted(
+        folder
+        for shelf, place in shelves if shelf.is_dir()
+        for folder in shelf.iterdir() if run_of(folder) == run.id
+        # Under another name it is the run's as long as its files are: a search names what its trials found.
+        if folder.name in names or _is_linked(folder, run.path / place)
+    )
+
+
+def _is_linked(folder: Path, source: Path) -> bool:
+    for path in folder.glob("*.safetensors"):
+        with contextlib.suppress(OSError):
+            return path.samefile(source / path.name)
+    return False
 
 
 def withdraw(folder: Path) -> None:

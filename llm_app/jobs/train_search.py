@@ -20,7 +20,17 @@ from llm_app.jobs.train import CHECKPOINTS, Start, Training, config_of, discard,
 from llm_app.jobs.train_child import TrainChild
 from llm_app.jobs.train_data import dataset_json, datasets_of, differing_files
 from llm_app.jobs.train_log import read_log
-from llm_app.jobs.train_result import ADAPTER, MODEL, check_name, check_output, free_name, put, run_of, shelf_of
+from llm_app.jobs.train_result import (
+    ADAPTER,
+    MODEL,
+    check_name,
+    check_output,
+    free_name,
+    put,
+    run_of,
+    shelf_of,
+    withdraw,
+)
 from llm_app.training.config import TrainConfig
 from llm_app.training.events import Step, Validation
 from llm_app.training.reporting import check_reporter
@@ -126,6 +136,10 @@ class TrainTrials:
             shelf = shelf_of(place, self._settings)
             if not self._put(source, shelf / self._name, run_id):  # taken meanwhile
                 put(source, shelf / f"{place}-{run_id}", run_id)
+            for other in list(shelf.iterdir()):
+                led = run_of(other)  # before the search was given more trials
+                if led and led != run_id and other.name in (self._name, f"{place}-{led}") and self._is_trial(led):
+                    withdraw(other)
 
     def _put(self, source: Path, target: Path, run_id: str) -> bool:
         """In place of what led before the search was given more trials; False if another's result lies there."""

@@ -44,7 +44,7 @@ class TrainerState:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is. `n_a_pass`: long examples in one pass, fewer than asked for if memory ran out."""
+    """Where a run is. `n_a_pass`: long examples in a pass, fewer if memory ran out; 0: one of any length at a time."""
 
     step: int = 0  # steps done
     n_a_pass: int = 1
@@ -184,23 +184,24 @@ class Trainer:
         return loss_sum if n_failed == 0 else None
 
     def _passes(self, examples: Sequence[Any]) -> Iterator[range]:
-        """Side by side, short ones fill a pass up to what the longest would take; padded, each counts as one."""
+        """Side by side, short ones fill a pass up to what long ones would take; padded, each counts as one."""
         n = self._progress.n_a_pass
         if not self.learner.is_packing:
             return passes([1] * len(examples), n, 0)
-        return passes([len(example.ids) for example in examples], n, n * self.base.max_length(self.config))
+        return passes([len(example.ids) for example in examples], max(n, 1), n * self.base.max_length(self.config))
 
     def _halved(self, longest: int) -> Note:
-        """Half as many examples a pass, so twice as many passes; the mean over the step stays what it is."""
+        """Half as many examples a pass, in the end one without others beside it; the mean over the step stays."""
         release_memory()
-        n = self._progress.n_a_pass // 2
-        if n == 0:
+        n = self._progress.n_a_pass
+        if n == (0 if self.learner.is_packing else 1):
             raise NotEnoughMemory(
                 f"Memory ran out with one example of at most {longest:,} tokens at a time. Lower the cut-off length, "
                 "switch gradient checkpointing on, or choose qlora."
             )
-        self._progress = replace(self._progress, n_a_pass=n)
-        text = f"Memory ran out: {n} examples a pass from now on, in more passes; the steps stay the same."
+        self._progress = replace(self._progress, n_a_pass=n // 2)
+        size = f"{n // 2} examples a pass" if n > 1 else "one example at a time"
+        text = f"Memory ran out: {size} from now on, in more passes; the steps stay the same."
         return Note(self.step, "batch_halved", text)
 
     # Validation --------------------------------------------------------------------------------------------------

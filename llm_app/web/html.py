@@ -45,12 +45,18 @@ watch("value", () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 });
 """
-# Another tab of the page is opened: what a handler has done is shown there.
+# Another tab of the page is opened, by look/tabs.js: what a handler has done is shown there.
 _OPENS = """
 watch("value", () => {
   const [, tab] = (props.value || "").split(" ");
-  if (tab) document.querySelector(`button[role="tab"][data-tab-id="${CSS.escape(tab)}"]`)?.click();
+  if (tab) dispatchEvent(new CustomEvent("open-tab", { detail: tab }));
 });
+"""
+# What only the browser knows: the language of the page, and whether something is in sight.
+_SIGHT = """
+watch("value", () => trigger("load", {
+  language: document.documentElement.lang, is_seen: Boolean(document.querySelector(WHERE)?.offsetParent)
+}));
 """
 # A tab of the browser remembers a word over a reload; two tabs remember one each.
 _MEMORY = """
@@ -68,13 +74,19 @@ const rows = (text) => {
 const kept = () => { try { return rows(localStorage.getItem(KEY)); } catch { return []; } };
 const name = (row) => row?.[OF]?.id ?? JSON.stringify(row);
 const age = (row) => row?.[OF]?.updated ?? 0;
+const within = (all) => {
+  const graves = all.filter((row) => row?.[OF]?.deleted === true).sort((one, other) => age(other) - age(one));
+  const old = new Set(graves.slice(MAX_GRAVES));
+  return all.filter((row) => !old.has(row));
+};
 watch("value", () => {
   const mine = new Map((props.value || []).map((row) => [name(row), row]));
   for (const row of kept()) {
     if (!mine.has(name(row)) || age(row) > age(mine.get(name(row)))) mine.set(name(row), row);
   }
-  try { localStorage.setItem(KEY, JSON.stringify([...mine.values()])); } catch { /* private window, or full */ }
-  if (mine.size > (props.value || []).length) props.value = [...mine.values()];
+  const all = within([...mine.values()]);
+  try { localStorage.setItem(KEY, JSON.stringify(all)); } catch { /* private window, or full */ }
+  if (all.length > (props.value || []).length) props.value = all;
 });
 addEventListener("storage", (event) => {
   if (event.key === KEY) { props.value = kept(); trigger("load"); }
@@ -142,6 +154,19 @@ def opened(tab: str) -> str:
     return f"{secrets.token_hex(4)} {tab}"
 
 
+def sight(where: str, **names: Any) -> gr.HTML:
+    """An unseen block that asks the browser each time when it gets another value, such as one of `glance`.
+
+    Its `load` event answers: `is_seen`, whether the element at this CSS selector is, and the `language` of the page.
+    """
+    return _block("", _with(_SIGHT, WHERE=where), visible="hidden", **names)
+
+
+def glance() -> str:
+    """A value that makes `sight` ask."""
+    return secrets.token_hex(4)
+
+
 def memory(key: str, **names: Any) -> gr.HTML:
     """An unseen block whose value this tab of the browser remembers.
 
@@ -150,13 +175,13 @@ def memory(key: str, **names: Any) -> gr.HTML:
     return _block("", _with(_MEMORY, KEY=key), visible="hidden", **names)
 
 
-def shared_rows(key: str, of: str, **names: Any) -> gr.HTML:
+def shared_rows(key: str, of: str, max_graves: int, **names: Any) -> gr.HTML:
     """An unseen block whose value is a list of rows that this browser keeps, the same in all of its tabs.
 
-    What is one thing tells `row[of]["id"]`, and which row is the newer one `row[of]["updated"]`. Its `load` event
-    comes when another tab has kept something.
+    What is one thing tells `row[of]["id"]`, and which row is the newer one `row[of]["updated"]`. Of rows that only say
+    that something was `deleted`, the newest are kept. Its `load` event comes when another tab has kept something.
     """
-    return _block([], _with(_ROWS, KEY=key, OF=of), visible="hidden", html_template=" ", **names)
+    return _block([], _with(_ROWS, KEY=key, OF=of, MAX_GRAVES=max_graves), visible="hidden", html_template=" ", **names)
 
 
 def _with(script: str, **values: object) -> str:

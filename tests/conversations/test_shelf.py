@@ -54,6 +54,24 @@ def test_what_is_not_understood_is_given_back_as_it_came() -> None:
     assert shelf.value()[1:] == [newer]
 
 
+def test_what_is_not_understood_has_the_same_limit_from_another_tab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelves, "MAX_CHARACTERS", 1_000)
+    shelf = Shelf.of([{"mine": "x" * 600}])
+    shelf.merge([{"theirs": "y" * 600}])
+    assert [list(row) for row in shelf.value()] == [["mine"]] and shelf.take_gone() == 1
+    shelf.merge([{"theirs": "y" * 600}, {"other": "z" * 600}])
+    assert shelf.take_gone() == 2, "what did not fit there did not fit here either"
+
+
+def test_a_conversation_that_came_back_leaves_no_sign_of_its_deletion() -> None:
+    one, other = tabs("a")
+    (found,) = one.listing().found
+    one.delete(found.line.id)
+    other.save(other.read(found.line.id).with_turn("user", "and on"))
+    one.merge(other.value())
+    assert all("turns" in row["proofbench"] for row in one.value())
+
+
 def test_undo_keeps_what_was_written_meanwhile_too() -> None:
     shelf = Shelf()
     made = shelf.save(talk("a"))

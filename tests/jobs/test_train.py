@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from llm_app.cli import main
-from llm_app.config import ServeConfig, Settings
+from llm_app.config import ModelConfig, ServeConfig, Settings
 from llm_app.engine.catalog import find_adapter, list_adapters
 from llm_app.engine.host import Host
 from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.repair import faults
 from llm_app.jobs.store import RunStore
-from llm_app.jobs.train import config_of, resume_training
+from llm_app.jobs.train import RECIPE, config_of, resume_training
 from llm_app.jobs.train_log import Begun, Discarded, Phase, Told, Written, line_of, read_log, told_of
 from llm_app.services import Services
 from llm_app.training.events import Note, Saved, Step, Validation
@@ -109,15 +109,53 @@ def test_the_command_deletes_what_a_run_offers_only_where_that_is_asked_and_tell
     monkeypatch.setenv("PROOFBENCH_HOME", str(settings.home))
     assert main(["runs", "delete", folder.id, *arguments]) == 0
     what = "deleted" if arguments else "kept"
-    assert capsys.readouterr().out == f"deleted {folder.id}\n{what} {settings.adapters / 'mine'}\n"
+    told = [f"deleted {folder.id}", f"{what} {settings.adapters / 'mine'}"]
+    assert capsys.readouterr().out.splitlines() == (told[::-1] if arguments else told)
     assert sorted(path.name for path in settings.adapters.iterdir()) == left
 
 
 def test_the_page_deletes_a_run_with_what_it_offers_and_nothing_else(settings: Settings) -> None:
     folder = offering(settings)
     services = Services(settings, ServeConfig(), Host(settings))
-    assert services.delete_run(services.runs(), folder.id) == ["mine"]
-    assert [path.name for path in settings.adapters.iterdir()] == ["other"]
+    shutil.copytree(settings.adapters / "mine", settings.adapters / "my copy")
+    assert services.left_by(services.runs(), folder.id) == ["adapters/mine"]
+    assert services.delete_run(services.runs(), folder.id) == ["adapters/mine"]
+    assert sorted(path.name for path in settings.adapters.iterdir()) == ["my copy", "other"]
+
+
+def test_a_run_whose_model_answers_is_not_deleted(settings: Settings, tiny_llama: Path) -> None:
+    services = Services(settings, ServeConfig(), Host(settings))
+    run = services.runs().create({"kind": "train"})
+    shutil.copytree(tiny_llama, settings.models / "whole")
+    (settings.models / "whole" / "proofbench.json").write_text(json.dumps({"run": run.id}))
+    with run:
+        run.append([line_of(Written("model", 1, is_best=True, name="whole"))])
+    list(services.host.load(ModelConfig(model="whole", precision="fp32")))
+    with pytest.raises(UserError, match="models/whole is the loaded model"):
+        services.delete_run(services.runs(), run.id)
+    services.host.unload()
+    assert services.delete_run(services.runs(), run.id) == ["models/whole"]
+    services.shutdown(0.0)
+
+
+def test_what_cannot_be_removed_is_named_with_what_is_gone_and_the_run_stays(settings: Settings) -> None:
+    folder, name = offering(settings), "w" * 250  # a file's name has 255 at most, and one that goes gets some more
+    services = Services(settings, ServeConfig(), Host(settings))
+    with folder:
+        folder.append([line_of(Written("model", 1, is_best=True, name=name))])
+    shutil.copytree(settings.adapters / "mine", settings.models / name)
+    with pytest.raises(UserError, match="models/www.* Deleted before that: adapters/mine"):
+        services.delete_run(services.runs(), folder.id)
+    assert folder.id in services.runs().ids()
+
+
+def test_a_run_of_an_earlier_recipe_is_not_resumed(tiny_llama: Path, data: Path, settings: Settings) -> None:
+    run = training(tiny_llama, data, settings)
+    spec = json.loads((run.folder.path / "spec.json").read_text())
+    assert spec.pop("recipe") == RECIPE
+    (run.folder.path / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(UserError, match="it differs in: recipe. Start a new run"):
+        resume_training(run.folder, settings)
 
 
 def offering(settings: Settings) -> RunFolder:
@@ -127,6 +165,8 @@ def offering(settings: Settings) -> RunFolder:
     for name, folder in zip(("mine", "other"), folders, strict=True):
         (settings.adapters / name).mkdir(parents=True)
         (settings.adapters / name / "proofbench.json").write_text(json.dumps({"run": folder.id}))
+        with folder:
+            folder.append([line_of(Written("adapter", 1, is_best=True, name=name))])
     return folders[0]
 
 

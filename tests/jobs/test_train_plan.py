@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from eval.tasks.rows import rows_of, shipped
+from llm_app import __version__
 from llm_app.config import Settings
 from llm_app.data.mix import DatasetSpec, load
 from llm_app.engine.catalog import ModelEntry, find_model
 from llm_app.errors import UserError
 from llm_app.jobs.store import RunStore
+from llm_app.jobs.train import RECIPE
 from llm_app.jobs.train_forecast import trial
 from llm_app.jobs.train_log import line_of
 from llm_app.jobs.train_material import split_material
@@ -165,16 +167,19 @@ def test_time_and_memory_come_from_the_newest_run_of_the_same_shape(
     unknown = planned(tiny_llama, tmp_path, settings, ROWS).forecast
     assert (unknown.basis, unknown.seconds) == ("formula", None)
     store, ids = RunStore.of(settings), {}
-    for seconds, rank in ((2.0, 4), (1.0, 4), (9.0, 8)):
+    for seconds, rank, recipe in ((2.0, 4, RECIPE), (1.0, 4, RECIPE), (9.0, 8, RECIPE), (9.0, 4, RECIPE - 1)):
         config = replace(CONFIG, rank=rank, epochs=7.0)
-        spec = {"kind": "train", "model": {"name": str(tiny_llama)}, "config": asdict(config)}
+        spec = {
+            "kind": "train", "model": {"name": str(tiny_llama)}, "config": asdict(config), "program": __version__,
+            "recipe": recipe,
+        }
         folder = store.create(spec)
         steps = [Step(step, 3, 0.0, 1.0, 1e-4, 1.0, 100, 50, seconds, 5_000 * step) for step in (1, 2, 3)]
         with folder:
             folder.append([line_of(step) for step in steps])
-        ids[rank] = folder.id
+        ids[rank, recipe] = folder.id
     made = planned(tiny_llama, tmp_path, settings, ROWS)
-    assert (made.forecast.basis, made.forecast.run, made.forecast.tokens_per_second) == ("run", ids[4], 100.0)
+    assert (made.forecast.basis, made.forecast.run, made.forecast.tokens_per_second) == ("run", ids[4, RECIPE], 100.0)
     low, high = made.forecast.seconds
     assert low < made.n_tokens / 100.0 < high
     assert made.forecast.memory_bytes[0] == 15_000

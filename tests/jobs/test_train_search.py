@@ -24,7 +24,7 @@ from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import config_of
 from llm_app.jobs.train_in_place import InPlace
 from llm_app.jobs.train_log import read_log
-from llm_app.jobs.train_search import resume_search, start_search
+from llm_app.jobs.train_search import TrainTrials, resume_search, start_search
 from llm_app.search_cli import train_command
 from llm_app.training.config import TrainConfig
 from llm_app.training.search_config import SearchConfig
@@ -91,6 +91,23 @@ def test_a_search_that_is_over_goes_on_with_more_trials_and_puts_a_better_one_in
     assert resume_search(search.folder, settings).n_total == 2  # the budget given last stays
     with pytest.raises(UserError, match="trials must be at least 1"):
         resume_search(search.folder, settings, budget={"trials": 0})
+
+
+def test_what_led_before_makes_room_for_the_best_also_where_the_name_of_the_search_was_taken(
+    tiny_llama: Path, data: Path, settings: Settings
+) -> None:
+    asked, store = SearchConfig(space=(RATES,), strategy="grid"), RunStore.of(settings)
+    search = search_of(tiny_llama, data, settings, asked, name="found")
+    (settings.adapters / "found").mkdir(parents=True)  # somebody else's
+    trials = []
+    for number in range(2):
+        trial = store.create({"kind": "train"})
+        trial.write("search.json", json.dumps({"search": search.folder.id, "trial": number}))
+        (trial.path / "adapter").mkdir()
+        (trial.path / "adapter" / "proofbench.json").write_text("{}")
+        TrainTrials(search.folder, settings, InPlace).offer(trial.id)
+        trials.append(trial)
+    assert {path.name for path in settings.adapters.iterdir()} == {"found", f"adapter-{trials[1].id}"}
 
 
 def test_a_trial_that_loses_is_ended_in_the_middle_and_leaves_its_log_alone(

@@ -9,10 +9,12 @@ import gradio as gr
 import pytest
 
 from llm_app.config import Settings
+from llm_app.conversations.tree import Conversation, Details
 from llm_app.data.mix import DatasetSpec, load
 from llm_app.errors import UserError
 from llm_app.messages import Message
 from llm_app.votes import VoteBook
+from llm_app.web.chat.learn import Learning
 from llm_app.web.gathered import ANSWERS, PAIRS, Gathered
 from llm_app.web.tune import data_draft as draft
 from llm_app.web.tune.data_handlers import DataHandlers
@@ -64,6 +66,32 @@ def test_W9_what_visitors_of_a_public_page_gather_lies_apart(tmp_path: Path) -> 
     assert gathered.give_votes(A, [vote("a"), vote("tie"), vote("both_bad")]) == 1
     assert gathered.text(A, ANSWERS) and gathered.text(A, PAIRS)
     assert gathered.text(B, ANSWERS) == gathered.text(B, PAIRS) == ""
+
+
+def test_gathering_an_answer_takes_no_upload_away(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, is_public=True)
+    shelf = DataShelf.of(settings, A)
+    uploads = [shelf.keep_text(f"{n}.jsonl", str(n)) for n in range(shelf.limits.n_uploads)]
+    Gathered(settings).add(A, TALK)
+    assert all(upload.is_file() for upload in uploads)
+
+
+def test_W9_on_a_public_page_the_copy_of_before_makes_room_for_the_newer_one(tmp_path: Path) -> None:
+    services, made = services_of(tmp_path / "home", is_public=True), parts()
+    handlers = DataHandlers(services, made)
+    Gathered(services.settings).add(A, TALK)
+    (older,) = handlers.answers(asking(A), ())[made.data]
+    Gathered(services.settings).add(A, TALK[:3])
+    (newer,) = handlers.answers(asking(A), (older,))[made.data]
+    assert Path(newer.path).is_file() and not Path(older.path).exists()
+
+
+@pytest.mark.parametrize("ending", ["length", "time", "cancelled", "failed"])
+def test_an_answer_without_an_end_is_not_added(settings: Settings, ending: str) -> None:
+    asked = Conversation.new().with_turn("user", "one?")
+    for details, said in ((Details(ending=ending), "Continue it first"), (Details(), "Added to the data set")):
+        answered = asked.with_turn("assistant", "1", details)
+        assert said in Learning(settings).act(asking(), "learn", answered, answered.tip)
 
 
 def test_answers_and_votes_come_to_the_desk_by_a_click_and_votes_choose_preference_tuning(tmp_path: Path) -> None:

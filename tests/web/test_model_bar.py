@@ -14,7 +14,9 @@ from llm_app.engine.catalog import find_model
 from llm_app.engine.fit import Fit, MemoryUse
 from llm_app.engine.hub import NoNetwork, Offer
 from llm_app.engine.second import SecondModel
+from llm_app.errors import UserError
 from llm_app.web.model import views
+from llm_app.web.model.adapters import pressed
 from llm_app.web.model.details import AdapterShelf, sample_prompt
 from llm_app.web.model.loader import Loader
 from llm_app.web.model.status import status_html
@@ -110,6 +112,8 @@ def test_several_adapters_are_at_hand_at_once_one_answers_and_each_can_be_taken_
     assert (host.adapter, set(host.loaded.adapters.offered)) == ("critic", {"poet", "critic"})
     at_once(site, "adapter", "input", "press", adapter="")
     assert (host.adapter, set(host.loaded.adapters.offered)) == (None, {"poet", "critic"})
+    with pytest.raises(UserError, match="run is under way"):
+        pressed(host, ["poet"], "detach", "poet", is_working=True)
     for name in ("critic", "poet"):
         press(site, "adapter-presses", "detach", name)
     assert host.loaded.adapters.names == ()

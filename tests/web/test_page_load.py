@@ -2,6 +2,7 @@
 
 import gc
 import json
+import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ ROOM_BYTES = 60 << 20  # for what a longer use leaves in caches, whatever the nu
 
 def talk(site: Site, visitor: int) -> tuple[list[dict[str, Any]], list[str]]:
     """A conversation of one visitor: everything that the server sent, and what stands in the chat at its end."""
-    session, seen, shown = f"visitor{visitor}", [], []
+    session, seen, shown = f"visitor{visitor}-{secrets.token_hex(4)}", [], []
     with httpx.Client(base_url=site.url, timeout=300) as client:
         mine = Site(site.url, site.page, site.services, client)
         for turn in range(N_TURNS):

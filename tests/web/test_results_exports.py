@@ -121,7 +121,20 @@ def test_the_report_is_made_when_the_part_is_opened_and_a_form_that_was_chosen_s
     run = choice_run(services.runs(), [True, False]).id
     form, save, said, preview = gr.Dropdown(), gr.DownloadButton(), gr.HTML(), gr.HTML()
     handlers = ExportHandlers(services, Shelf(services.settings), form, save, said, preview)
-    first, *_, last = handlers.begin(asking(), "html-zh", run, ())
+    seen = gr.EventData(None, {"language": "zh-CN", "is_seen": True})
+    first, *_, last = handlers.begin(asking(), seen, None, run, ())
     assert first[form] == "html-zh" and "评测报告" in Path(last[save]["value"]).read_text(encoding="utf-8")
-    (kept,) = handlers.begin(asking(), None, run, ())
-    assert save not in kept and form not in kept
+    for event, chosen in ((seen, "csv"), (gr.EventData(None, {"language": "zh-CN", "is_seen": False}), None)):
+        (kept,) = handlers.begin(asking(), event, chosen, run, ())
+        assert save not in kept and form not in kept
+
+
+def test_the_menu_names_the_file_that_is_saved_whichever_of_two_is_ready_last(services: Services) -> None:
+    run = choice_run(services.runs(), [True, False]).id
+    form, save = gr.Dropdown(), gr.DownloadButton()
+    handlers = ExportHandlers(services, Shelf(services.settings), form, save, gr.HTML(), gr.HTML())
+    slow = handlers.begin(asking(), gr.EventData(None, {"language": "en", "is_seen": True}), None, run, ())
+    shown = {**next(slow)}
+    for update in (*handlers.make(asking(), "csv", run, ()), *slow):
+        shown |= update
+    assert shown[save]["value"].endswith(FORMS[shown[form]].ending)

@@ -16,7 +16,7 @@ from llm_app.web.benchmark.live import BenchmarkTally
 from llm_app.web.runs.handlers import PAGE_RUNS, RunHandlers
 from llm_app.web.runs.kind import Kind
 from llm_app.web.runs.parts import Parts, Seen
-from llm_app.web.tune.trainings import is_over_trial
+from llm_app.web.tune.trainings import Trainings
 from tests.web.made_results import choice_run
 from tests.web.test_results import asking, services_of
 
@@ -33,7 +33,7 @@ def services(tmp_path: Path) -> Services:
 @pytest.fixture
 def parts() -> Parts:
     return Parts(
-        gr.HTML(), gr.Button(), gr.Button(), gr.Button(), gr.Button(), gr.Row(), gr.Textbox(), gr.HTML(),
+        gr.HTML(), gr.Button(), gr.Button(), gr.Button(), gr.Button(), gr.Row(), gr.HTML(), gr.Textbox(), gr.HTML(),
         gr.Accordion(), gr.HTML(), gr.Radio(), gr.HTML(), gr.HTML(), gr.Button(), gr.Button(), gr.Timer(),
         gr.State(()), gr.State(0), gr.State(Seen()), gr.Textbox(),
     )  # fmt: skip
@@ -75,6 +75,17 @@ def test_after_a_delete_the_next_run_is_watched(handlers: RunHandlers, parts: Pa
     assert handlers.delete(asking(), (runs[0],), 0, Seen(runs[0]))[parts.watched] == (runs[1],)
 
 
+def test_the_question_names_what_goes_with_the_run(handlers: RunHandlers, parts: Parts, services: Services) -> None:
+    run = services.runs().create({"kind": "benchmark"})
+    assert "and adapters/" not in handlers.ask_delete(asking(), (run.id,), 0, Seen(run.id))[parts.asked]
+    with run:
+        run.append([{"type": "written", "name": "<mine>"}])
+    (services.settings.adapters / "<mine>").mkdir(parents=True)
+    (services.settings.adapters / "<mine>" / "proofbench.json").write_text(json.dumps({"run": run.id}))
+    asked = handlers.ask_delete(asking(), (run.id,), 0, Seen(run.id))[parts.asked]
+    assert "and adapters/&lt;mine&gt;?" in asked
+
+
 def test_with_the_last_run_deleted_none_is_watched(handlers: RunHandlers, parts: Parts, services: Services) -> None:
     run = choice_run(services.runs(), [True]).id
     assert handlers.delete(asking(), (run,), 0, Seen(run))[parts.watched] == ()
@@ -103,6 +114,17 @@ def test_a_run_of_a_model_that_is_not_loaded_offers_to_load_it_and_goes_on_then(
     services.shutdown(0.0)
 
 
+def test_closing_the_tab_while_the_model_of_a_run_is_loaded_gives_that_up(
+    services: Services, parts: Parts, tiny_llama: Path
+) -> None:
+    kind = Kind(("benchmark",), BenchmarkTally, under_way, "<p>none</p>", needs_model=True)
+    run = choice_run(services.runs(), [True], n_asked=9, ends=False, name=str(tiny_llama)).id
+    bringing = RunHandlers(services, kind, parts).bring(asking(), (run,), 0, Seen(run))
+    assert next(bringing) and "Loading" in next(bringing)[parts.notice]
+    bringing.close()
+    assert (services.host.status().phase, services.host.status().state) == (None, "empty")
+
+
 def test_a_public_page_loads_no_model_for_a_run(tmp_path: Path, parts: Parts, tiny_llama: Path) -> None:
     services = services_of(tmp_path / "home", is_public=True)
     handlers = RunHandlers(
@@ -114,7 +136,7 @@ def test_a_public_page_loads_no_model_for_a_run(tmp_path: Path, parts: Parts, ti
 
 
 def test_a_trial_that_is_over_stands_under_its_search_only(services: Services, parts: Parts) -> None:
-    kind = Kind(("train",), BenchmarkTally, under_way, "", is_elsewhere=is_over_trial)
+    kind = Kind(("train",), BenchmarkTally, under_way, "", is_elsewhere=Trainings(services).is_over_trial)
     handlers, store = RunHandlers(services, kind, parts), services.runs()
     search = store.create({"kind": "search"})
     own, trial = (store.create({"kind": "train", "created": "2026-01-01T00:00:00"}) for _ in range(2))
@@ -126,5 +148,7 @@ def test_a_trial_that_is_over_stands_under_its_search_only(services: Services, p
     assert listed() == {own.id}
     with trial:
         assert listed() == {own.id, trial.id}, "what runs is seen"
+    (trial.path / LINK).unlink()
+    assert listed() == {own.id}, "whose trial it is was read once"
     shutil.rmtree(search.path)
     assert listed() == {own.id, trial.id}, "without its search it stands for itself"

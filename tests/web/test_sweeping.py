@@ -55,6 +55,18 @@ def test_another_visitors_run_sweeps_the_runs_of_an_absent_one_but_none_under_wa
     assert [folder.path.is_dir() for folder in (gone, busy, new)] == [False, True, True]
 
 
+def test_a_run_that_waits_in_the_queue_is_not_swept(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", is_public=True)
+    stores = [RunStore.of(settings, name) for name in ("gone", "waiting")]
+    gone, waiting = (store.create({"kind": "benchmark"}) for store in stores)
+    half = gone.path.with_name(".deleted-half")
+    half.mkdir()
+    for path in (gone.path, waiting.path, half):
+        os.utime(path, (time.time() - VISITOR_SECONDS - 60,) * 2)
+    RunStore.of(settings, "me", lambda run: run == waiting.id).create({"kind": "benchmark"})
+    assert [path.is_dir() for path in (gone.path, waiting.path, half)] == [False, True, False]
+
+
 def test_on_a_machine_of_ones_own_nothing_is_swept(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     old = left(DataShelf.of(settings, None).root / ("a" * 16), 10_000)

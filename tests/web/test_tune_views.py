@@ -191,7 +191,7 @@ def test_what_the_model_learns_is_marked_and_nothing_of_it_is_markup() -> None:
 
 def test_before_it_is_measured_no_time_is_promised() -> None:
     unmeasured = a_plan(forecast=Forecast("formula", None, (10**9, 10**9), 16 * 10**9))
-    assert "measuring a few steps" in plan_view.facts(unmeasured, is_measuring=True)
+    assert "measuring in a short trial" in plan_view.facts(unmeasured, is_measuring=True)
     assert "not measured" in plan_view.facts(unmeasured)
 
 

@@ -29,18 +29,12 @@ from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.results_markup import MAX_TEXT, block, passage
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.handout import new_place
-from llm_app.web.html import html
+from llm_app.web.html import glance, html, sent, sight
 from llm_app.web.views import notice
 from llm_app.web.visitor import runs_of
 
 SAMPLE_COLUMNS = ("task", "sample", "kind", "prompt", "target", "answer", "scores", "error")
 MAX_CELL = 32_000  # characters; a spreadsheet takes 32,767
-# Where the part is in sight and no form was chosen, the report in the language of the page is.
-REPORT = """(form, ...runs) => {
-  const isSeen = document.querySelector("#export-form")?.offsetParent;
-  const report = document.documentElement.lang.startsWith("zh") ? "html-zh" : "html-en";
-  return [form || !isSeen ? null : report, ...runs];
-}"""
 Update = dict[Any, Any]
 
 
@@ -88,9 +82,11 @@ def build_exports(services: Services, shelf: Shelf, selected: gr.State, compared
     asked, shown = [form, selected, compared], [form, save, said, preview]
     # What was compared stands in the report.
     changed = gr.on([selected.change, compared.change], handlers.choose, selected, [*shown, command], **quick)
-    changed.then(handlers.begin, asked, shown, js=REPORT, **slow)
+    seen = sight("#export-form", elem_id="export-sight")
+    changed.then(glance, None, seen, **quick)
+    tab.select(glance, None, seen, **quick)
+    seen.load(handlers.begin, asked, shown, **slow)
     form.input(handlers.make, asked, shown, **slow)
-    tab.select(handlers.begin, asked, shown, js=REPORT, **slow)
 
 
 class ExportHandlers:
@@ -115,13 +111,16 @@ class ExportHandlers:
             return [None, gr.update(value=None, interactive=False), self._failed(error), "", ""]
         return [*nothing, command]
 
-    def begin(self, request: gr.Request, form: object, selected: object, compared: object) -> Iterator[Update]:
-        """Write what is chosen to begin with; `form` is None where it stays as it is."""
-        if form is None or not selected:
+    def begin(
+        self, request: gr.Request, event: gr.EventData, form: object, selected: object, compared: object
+    ) -> Iterator[Update]:
+        """Where the part is in sight and no form was chosen, the report in the language of the page is."""
+        if form or not selected or not sent(event, "is_seen"):
             yield {self._said: gr.skip()}
             return
-        yield {self._form: form if isinstance(form, str) and form in FORMS else None}
-        yield from self.make(request, form, selected, compared)
+        report = "html-zh" if str(sent(event, "language")).startswith("zh") else "html-en"
+        yield {self._form: report}
+        yield from self.make(request, report, selected, compared)
 
     def make(self, request: gr.Request, form: object, selected: object, compared: object) -> Iterator[Update]:
         """Write the file, show how it begins, and let it be saved."""
@@ -143,6 +142,7 @@ class ExportHandlers:
         is_text = not FORMS[form].ending.endswith((".zip", ".html"))
         begins = data[: 4 * MAX_TEXT].decode("utf-8", errors="replace")[:MAX_TEXT] if is_text else ""
         yield {
+            self._form: form,  # another may have been chosen meanwhile: the menu names the file that is saved
             self._save: gr.update(value=str(path), interactive=True),
             self._said: notice(text.both("result_file_is_ready", file=path.name, size=_size(len(data)))),
             self._preview: block(passage(begins)) if begins else "",

@@ -15,6 +15,7 @@ from llm_app.web.views import notice
 from llm_app.web.visitor import visitor_of
 
 ACTS = ("learn", "unlearn")
+CUT = ("cancelled", "length", "time", "failed")  # endings of a reply that has no end of its own
 
 
 class Learning:
@@ -47,6 +48,8 @@ class Learning:
         turn = turn_of(conversation, turn_id)
         if turn.role != "assistant":
             raise SentenceError("learn_no_dialogue")
+        if turn.details is not None and turn.details.ending in CUT:
+            raise SentenceError("learn_cut")
         key, n = self._gathered.add(visitor, replace(conversation, tip=turn.id).messages())
         where = f" {both('learn_public')}" if self._settings.is_public else ""
         undo = f'<button type="button" class="act" name="unlearn" value="{key}">{both("learn_undo")}</button>'

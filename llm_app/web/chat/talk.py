@@ -8,6 +8,7 @@ import gradio as gr
 
 from llm_app.config import SamplingConfig
 from llm_app.conversations.presets import PresetStore
+from llm_app.conversations.shelf import MAX_GRAVES
 from llm_app.conversations.store import ConversationStore
 from llm_app.services import Services
 from llm_app.web import text
@@ -119,7 +120,9 @@ def _bench(*, is_public: bool) -> tuple[Parts, list[tuple[gr.Button, str]]]:
             text.label("undo_clear"), visible="hidden", elem_id="undo-clear", elem_classes="quiet", scale=0, min_width=0
         )
     # Before what remembers the conversation in sight, which is looked up in it as soon as that stands.
-    browser = shared_rows("proofbench.chats", "proofbench", elem_id="chats") if is_public else gr.State(None)
+    # The key is another than that under which gradio's BrowserState kept them: what lies there is left alone.
+    kept = "proofbench.kept-chats"
+    browser = shared_rows(kept, "proofbench", MAX_GRAVES, elem_id="chats") if is_public else gr.State(None)
     keep_seconds = PUBLIC_HISTORY_SECONDS if is_public else None
     parts = Parts(
         conversation, examples, message, send, stop, new, undo, notice,

@@ -73,7 +73,7 @@ def line(conversation: Conversation, turn: Turn, n_before: int = 0) -> str:
         acts.append(_button("continue", turn.id))
     acts.append(_button("branch", turn.id))
     if turn.role == "assistant" and turn.content:
-        acts.append(_button("learn", turn.id))
+        acts.append(_button("learn", turn.id, "act_learn_help"))
     note = _note(final_note(turn.details)) if turn.role == "assistant" else ""
     how = _how(turn) if turn.details is not None else ""
     return f'<div class="line {turn.role}">{note}<span class="acts">{"".join(acts)}</span>{how}</div>'
@@ -83,8 +83,9 @@ def _note(note: Text) -> str:
     return f'<small class="note" title="{NOTE_TITLE}">{pair(note)}</small>'
 
 
-def _button(name: str, value: str) -> str:
-    return f'<button type="button" class="act" name="{name}" value="{inert(value)}">{both(ACTS[name])}</button>'
+def _button(name: str, value: str, help_name: str = "") -> str:
+    title = f' title="{inert(" · ".join(filled(help_name)))}"' if help_name else ""
+    return f'<button type="button" class="act" name="{name}" value="{inert(value)}"{title}>{both(ACTS[name])}</button>'
 
 
 def _versions(conversation: Conversation, turn: Turn) -> str:

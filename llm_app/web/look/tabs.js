@@ -23,7 +23,9 @@ opening.observe(document.body, { childList: true, subtree: true });
 // Whoever has begun to look around is not taken elsewhere any more.
 document.addEventListener("pointerdown", () => { waiting = []; opening.disconnect(); }, { once: true, capture: true });
 
+const openTab = (id) => tabOf(id)?.click();
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("button[data-opens]");
-  if (button) tabOf(button.dataset.opens)?.click();
+  if (button) openTab(button.dataset.opens);
 });
+addEventListener("open-tab", (event) => openTab(event.detail));

@@ -38,14 +38,16 @@ def switched(host: Host, adapter: object) -> str:
     return notice(text.both(name, adapter=report.name), "info" if report.has_effect else "warning")
 
 
-def pressed(host: Host, known: Collection[str], act: object, adapter: object) -> None:
+def pressed(host: Host, known: Collection[str], act: object, adapter: object, *, is_working: bool) -> None:
     """Have an adapter of the table at hand beside the one that answers, or take it out of the base.
 
-    Raises: UserError.
+    Raises: UserError, also for taking one out while `is_working`: a run may need it.
     """
     if not isinstance(adapter, str) or adapter not in known or act not in ("attach", "detach"):
         raise SentenceError("wrong_value")
     if act == "attach":
         host.attach(adapter, answers=False)
+    elif is_working:
+        raise SentenceError("run_bring_busy")
     elif adapter in host.loaded.adapters.offered:  # else another window has taken it out
         host.detach(adapter)

@@ -64,7 +64,7 @@ class StripHandlers:
 
     def __init__(self, services: Services, strip: Strip, form: Form) -> None:
         self._settings = services.settings
-        self._host, self._second = services.host, services.second
+        self._host, self._second, self._queue = services.host, services.second, services.queue
         self._strip = strip
         self._form = form
         self._loader = Loader(services.host, services.second, services.settings)
@@ -211,7 +211,8 @@ class StripHandlers:
     def press_adapter(self, event: gr.EventData) -> Update:
         """Have an adapter of the table at hand, or take it out."""
         known = [line.name for line in self._shelf.lines()]
-        update = self._try(lambda _: pressed(self._host, known, sent(event, "name"), sent(event, "value")))
+        act, adapter, is_working = sent(event, "name"), sent(event, "value"), bool(self._queue.jobs())
+        update = self._try(lambda _: pressed(self._host, known, act, adapter, is_working=is_working))
         return {
             **update, **self.details(), self._strip.adapter: gr.update(value=self._host.adapter or NO_ADAPTER),
         }  # fmt: skip

@@ -50,11 +50,15 @@ def check_model(spec: Mapping[str, Any], services: Services) -> None:
         raise SentenceError("run_resume_model", wanted=wanted_model(spec))
 
 
-def bring_model(wanted: ModelConfig, services: Services) -> Generator[float]:
+def bring_model(wanted: ModelConfig | None, services: Services) -> Generator[float]:
     """Load it in place of the present one, or put its adapter into the base that is loaded; yields the fraction done.
 
-    Closing it cancels. Raises: UserError on a public page, while a run is under way, and as `Host.load`.
+    None is nothing to do. Closing it cancels.
+
+    Raises: UserError on a public page, while a run is under way, and as `Host.load`.
     """
+    if wanted is None:
+        return
     if services.settings.is_public:
         raise SentenceError("public_mode")
     if services.queue.jobs():

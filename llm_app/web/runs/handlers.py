@@ -96,19 +96,27 @@ class RunHandlers:
             spec = runs_of(request, self._services).open(seen.run_id).spec()
             wanted = missing_model(spec, self._services)
             yield {parts.bring: unfolded(False)}
-            for fraction in bring_model(wanted, self._services) if wanted is not None else ():
-                if int(100 * fraction) > percent:
-                    percent = int(100 * fraction)
-                    said = text.both("run_bringing", wanted=wanted_model(spec), percent=percent)
-                    yield {parts.notice: notice(said)}
+            # A tab that is closed closes this: what is being loaded then is given up, and the model before answers.
+            with contextlib.closing(bring_model(wanted, self._services)) as fractions:
+                for fraction in fractions:
+                    if int(100 * fraction) > percent:
+                        percent = int(100 * fraction)
+                        said = text.both("run_bringing", wanted=wanted_model(spec), percent=percent)
+                        yield {parts.notice: notice(said)}
         except Exception as error:
             yield {**self._failed(error), parts.bring: unfolded(True)}
             return
         yield from self.resume(request, watched, page, seen)
 
-    def ask_delete(self) -> Update:
-        """The one question."""
-        return {self._parts.question: unfolded(True, "question"), self._parts.delete: unfolded(False, "quiet")}
+    def ask_delete(self, request: gr.Request, watched: tuple[str, ...], page: int, seen: Seen) -> Update:
+        """The one question, with the names of what goes along."""
+        try:
+            names = ", ".join(self._services.left_by(runs_of(request, self._services), seen.run_id))
+            asked = text.both("run_delete_question_with", names=names) if names else text.both("run_delete_question")
+            opened = {self._parts.question: unfolded(True, "question"), self._parts.delete: unfolded(False, "quiet")}
+            return {**opened, self._parts.asked: f"<span>{asked}</span>"}
+        except Exception as error:
+            return self._failed(error)
 
     def keep(self) -> Update:
         """Leave it."""

@@ -30,6 +30,7 @@ class Card:
     bring: gr.Button
     delete: gr.Button
     question: gr.Row
+    asked: gr.HTML
     yes: gr.Button
     keep: gr.Button
     note: gr.Textbox
@@ -50,7 +51,7 @@ class History:
     older: gr.Button
 
 
-def build_card(tab: str, stop_label: str = "stop", delete_question: str = "run_delete_question") -> Card:
+def build_card(tab: str, stop_label: str = "stop") -> Card:
     """The card of the run that is watched; `tab` begins the names of its elements."""
     with gr.Column(elem_classes="run-box", min_width=0):
         card = html("", elem_id=f"{tab}-card")
@@ -65,13 +66,13 @@ def build_card(tab: str, stop_label: str = "stop", delete_question: str = "run_d
             )  # fmt: skip
             delete = _button("run_delete", f"{tab}-delete", "quiet")
             with gr.Row(elem_classes=["question", GONE], equal_height=False) as question:
-                html(f"<span>{text.both(delete_question)}</span>", elem_classes="ask-box")
+                asked = html("", elem_classes="ask-box")
                 yes = _button("run_delete_yes", f"{tab}-delete-yes", variant="stop", is_shown=True)
                 keep = _button("run_keep", f"{tab}-keep", is_shown=True)
         notice = html("", elem_id=f"{tab}-run-notice", elem_classes="run-notice")
         with gr.Accordion(text.label("run_details"), open=False, elem_classes=["fold", GONE]) as fold:
             details = html("", elem_id=f"{tab}-details")
-    return Card(card, acts, stop, resume, bring, delete, question, yes, keep, note, notice, fold, details)
+    return Card(card, acts, stop, resume, bring, delete, question, asked, yes, keep, note, notice, fold, details)
 
 
 def build_history(tab: str) -> History:
@@ -99,8 +100,8 @@ def connect(
     """
     keep = KEEP_SECONDS if services.settings.is_public else None
     parts = Parts(
-        card.card, card.stop, card.resume, card.bring, card.delete, card.question, card.note, card.notice, card.fold,
-        card.details, history.list, history.rows, history.place, history.newer, history.older, gr.Timer(1.0),
+        card.card, card.stop, card.resume, card.bring, card.delete, card.question, card.asked, card.note, card.notice,
+        card.fold, card.details, history.list, history.rows, history.place, history.newer, history.older, gr.Timer(1.0),
         watched=watched, page=gr.State(0, time_to_live=keep),
         seen=gr.State(Seen(), time_to_live=keep),
         told=gr.Textbox(visible="hidden", container=False, elem_id=f"{history.tab}-told"),
@@ -117,15 +118,16 @@ def connect(
     parts.watched.change(handlers.look, states, outputs, **at_once)
     parts.list.input(handlers.pick, [*states, parts.list], outputs, **at_once)
     parts.stop.click(handlers.stop, states, outputs, **at_once)
-    parts.delete.click(handlers.ask_delete, None, outputs, **at_once)
+    parts.delete.click(handlers.ask_delete, states, outputs, **at_once)
     card.keep.click(handlers.keep, None, outputs, **at_once)
     card.yes.click(handlers.delete, states, outputs, **at_once)
     gr.on([parts.note.submit, parts.note.blur], handlers.note, [*states, parts.note], outputs, **at_once)
     parts.newer.click(handlers.newer, states, outputs, **at_once)
     parts.older.click(handlers.older, states, outputs, **at_once)
-    for button, act in ((parts.resume, handlers.resume), (parts.bring, handlers.bring)):
+    # Loading takes minutes: whoever starts or resumes something else meanwhile does not wait behind it.
+    for button, act, lane in ((parts.resume, handlers.resume, "tasks"), (parts.bring, handlers.bring, "bring")):
         button.click(
-            act, states, outputs, show_progress="hidden", api_visibility="private", concurrency_id="tasks",
+            act, states, outputs, show_progress="hidden", api_visibility="private", concurrency_id=lane,
             concurrency_limit=1,
         )  # fmt: skip
     return parts.timer

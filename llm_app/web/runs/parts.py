@@ -31,6 +31,7 @@ class Parts:
     bring: gr.Button
     delete: gr.Button
     question: gr.Row
+    asked: gr.HTML
     note: gr.Textbox
     notice: gr.HTML
     fold: gr.Accordion

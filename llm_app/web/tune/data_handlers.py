@@ -151,7 +151,11 @@ class DataHandlers:
         if not words:
             raise SentenceError("tune_nothing_from_chat")
         shelf = self._shelf(request)
-        others = tuple(spec for spec in data if not (Path(spec.path).name == name and shelf.holds(Path(spec.path))))
+        older = [spec for spec in data if Path(spec.path).name == name and shelf.holds(Path(spec.path))]
+        if self._settings.is_public:  # where few uploads are kept; on this machine a run finds its copy again
+            for spec in older:
+                shelf.drop(Path(spec.path))
+        others = tuple(spec for spec in data if spec not in older)
         return self._add(others, [DatasetSpec(str(shelf.keep_text(name, words)))])
 
     def _shelf(self, request: gr.Request) -> DataShelf:

@@ -66,7 +66,7 @@ class DataShelf:
             size = n_bytes / MEGABYTE
             raise UserError(f"These files have {size:.1f} MB; {limit} MB is the limit here.", param="data")
         try:
-            self.make_room()
+            self.make_room(n_new=1)
             folder = self.root / _key(uploads, names)
             if not folder.is_dir():
                 self._place(uploads, names, folder)
@@ -82,13 +82,18 @@ class DataShelf:
             path.write_text(text, encoding="utf-8")
             return self.keep([path])[0]
 
-    def make_room(self) -> None:
-        """The folder is there, and what is too old or too much in it, or beside it, is not."""
+    def make_room(self, n_new: int = 0) -> None:
+        """The folder is there with room for new uploads; what is too old or too much in it, or beside it, is not."""
         self.root.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self._sweep(self.limits.n_uploads - n_new)
         if self.limits.seconds is not None:
             sweep(self.root.parent, self.limits.seconds, VISITORS_BYTES)
             self.root.mkdir(exist_ok=True)
+
+    def drop(self, path: Path) -> None:
+        """Let go of the upload that this file of this shelf is of."""
+        if self.holds(path):
+            shutil.rmtree(path.parent, ignore_errors=True)
 
     def holds(self, path: Path) -> bool:
         """Whether this is a file of this shelf."""
@@ -107,13 +112,13 @@ class DataShelf:
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
-    def _sweep(self) -> None:
+    def _sweep(self, n_most: int) -> None:
         """Make room: of an owner with a limit, the oldest go first."""
         folders = [path for path in self.root.iterdir() if _KEY.fullmatch(path.name)]
         newest = sorted(folders, key=changed, reverse=True)
         for n, folder in enumerate(newest):
             is_old = self.limits.seconds is not None and time.time() - changed(folder) > self.limits.seconds
-            if is_old or n >= self.limits.n_uploads - 1:
+            if is_old or n >= n_most:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

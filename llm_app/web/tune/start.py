@@ -128,7 +128,7 @@ class StartHandlers:
             }  # fmt: skip
 
     def measure(self, request: gr.Request, data: Data, *form: object) -> Update:
-        """Time and memory of a few steps, unless somebody has changed their mind or the machine is at work."""
+        """Time and memory of a short trial, unless somebody has changed their mind or the machine is at work."""
         parts = self._parts
         wish = self._latest.get(request.session_hash or "")
         if self._services.settings.is_public or wish is None or wish[0] != data:

@@ -19,7 +19,7 @@ from llm_app.web.tune.overlay import build_overlay
 from llm_app.web.tune.search import build_search
 from llm_app.web.tune.settings import build_settings
 from llm_app.web.tune.start import build_start, connect_start
-from llm_app.web.tune.trainings import Trainings, is_over_trial
+from llm_app.web.tune.trainings import Trainings
 
 STEPS = Manner("steps_of", "steps_per_second", "steps_per_minute", ADVICE | {
     "cancelled": "tune_advice_cancelled", "interrupted": "tune_advice_interrupted", "failed": "tune_advice_failed",
@@ -35,7 +35,7 @@ def build_tune_tab(page: gr.Blocks, services: Services) -> None:
         with gr.Column(elem_classes="steps", min_width=0):
             data = build_data(services)
             start = build_start(services, data.data, watched)
-            card = panel.build_card("tune", "tune_stop_save", "tune_delete_question")
+            card = panel.build_card("tune", "tune_stop_save")
             build_discard(services, trainings, card, selected)
             build_after(services, selected, timer)
             history = panel.build_history("tune")
@@ -51,7 +51,7 @@ def build_tune_tab(page: gr.Blocks, services: Services) -> None:
     empty = f'<section class="run empty"><p>{text.both("no_tuning_yet")}</p></section>'
     kind = Kind(
         (KIND,), TrainTally, trainings.resume, empty, STEPS, keeps_body=True, aside=TrainTally.aside,
-        is_elsewhere=is_over_trial,
+        is_elsewhere=trainings.is_over_trial,
     )  # fmt: skip
     panel.connect(page, services, kind, card, history, watched=watched, selected=selected)
     connect_start(services, trainings, start, settings)

@@ -1,6 +1,7 @@
 """Training runs of this program: started, resumed, and thrown away while they run."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from llm_app.data.mix import DatasetSpec
@@ -20,6 +21,7 @@ class Trainings:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._held: WeakValueDictionary[str, Training] = WeakValueDictionary()
+        self._searches: dict[Path, Path] = {}  # trial -> its search: every look asks, and it never changes
 
     def start(
         self, model: str, datasets: Sequence[DatasetSpec], config: TrainConfig, name: str | None, store: RunStore
@@ -63,8 +65,11 @@ class Trainings:
         elif state != "over":
             training.discard()
 
-
-def is_over_trial(folder: RunFolder) -> bool:
-    """Whether a search tried it and is done with it: the leaderboard of the search shows it, while there is one."""
-    link = link_of(folder)
-    return link is not None and (folder.path.parent / link[0]).is_dir() and not folder.is_locked()
+    def is_over_trial(self, folder: RunFolder) -> bool:
+        """Whether a search tried it and is done with it: the leaderboard of the search shows it, while there is one."""
+        search = self._searches.get(folder.path)
+        if search is None:
+            if (link := link_of(folder)) is None:  # as yet
+                return False
+            search = self._searches[folder.path] = folder.path.parent / link[0]
+        return search.is_dir() and not folder.is_locked()

@@ -58,6 +58,11 @@ STRINGS: dict[str, Text] = {
     "act_continue": ("Continue", "继续写"),
     "act_branch": ("Branch", "分出新对话"),
     "act_learn": ("Add to data set", "加入数据集"),
+    "act_learn_help": (
+        "Keeps the conversation up to this answer for training: on this machine, or, on a public page, on its server,"
+        " for you alone and for some hours.",
+        "把到这条回答为止的对话留作训练数据：保存在本机；在公共页面上则保存在其服务器上，仅你可用，数小时后清除。",
+    ),
     "learn_added": (
         "Added to the data set of your chats ({n:,} so far): in Tune, press “Answers from Chat”.",
         "已加入对话数据集（现有 {n:,} 条）：在“微调”中点“对话中的回答”即可使用。",
@@ -77,6 +82,10 @@ STRINGS: dict[str, Text] = {
     "learn_no_dialogue": (
         "Only an answer in a dialogue can be learned: question and answer in turn, none of them empty.",
         "只有一问一答、内容都不为空的对话中的回答才能加入数据集。",
+    ),
+    "learn_cut": (
+        "This answer was cut. Continue it first, so that it has an end, or put it right by hand.",
+        "这条回答不完整。请先点“继续写”让它写完，或手动改好后再加入。",
     ),
     "act_earlier": ("Show earlier ones ({n:,})", "显示更早的消息（{n:,} 条）"),
     "older": ("Version before", "上一个版本"),

@@ -40,6 +40,9 @@ STRINGS: dict[str, Text] = {
     "run_resume": ("Resume", "继续"),
     "run_delete": ("Delete", "删除"),
     "run_delete_question": ("Delete this run with all its results?", "删除这次运行及其全部结果？"),
+    "run_delete_question_with": (
+        "Delete this run with all its results, and {names}?", "删除这次运行及其全部结果，以及 {names}？",
+    ),
     "run_delete_yes": ("Delete for good", "彻底删除"),
     "run_keep": ("Keep", "保留"),
     "run_note": ("Note", "备注"),

@@ -28,9 +28,6 @@ STRINGS: dict[str, Text] = {
         "Mend this, then resume: it goes on from its last good checkpoint.",
         "解决后点“继续”：从最近一个完好的检查点接着训练。",
     ),
-    "tune_delete_question": (
-        "Delete this run, and its adapter wherever it is offered?", "删除这次运行，以及各处可选的、由它得到的适配器？",
-    ),
     "tune_stop_save": ("Stop and save", "停止并保存"),
     "tune_discard": ("Stop and discard", "停止并丢弃"),
     "tune_discard_question": (

@@ -97,7 +97,7 @@ STRINGS: dict[str, Text] = {
     "plan_trained_share": ("{share} of them learned", "其中 {share} 参与学习"),
     "plan_compared_share": ("{share} of them in the answers compared", "其中 {share} 位于被比较的回答中"),
     "plan_time": ("Time", "时间"),
-    "plan_measuring": ("measuring a few steps", "正在试跑几步"),
+    "plan_measuring": ("measuring in a short trial", "正在短暂试训以测量用时"),
     "plan_unmeasured": ("not measured", "未测量"),
     "plan_by_trial": ("measured in a trial,", "试跑测得，"),
     "plan_by_run": ("from an earlier run,", "据此前的运行，"),
