@@ -163,6 +163,8 @@ def test_ctrl_c_during_one_message_ends_with_130(imported: str, tmp_path: Path, 
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PROOFBENCH_HOME": str(tmp_path / "home")},
+        # A shell starts what runs in the background with Ctrl+C ignored, and this would be handed on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:  # Python says of each module when it has been imported

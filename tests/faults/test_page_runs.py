@@ -69,7 +69,7 @@ def test_W2_after_a_restart_the_run_is_shown_as_interrupted_and_resumes_to_its_e
     with serving(tmp_path / "home", None) as after:
         assert "interrupted" in look(after, "second")["benchmark-card"]
         refused = after.ask("benchmark-resume", "click", "second")
-        assert "No model is loaded" in after.shown(refused, "benchmark-run-notice", ("benchmark-resume", "click"))
+        assert "which is not loaded" in after.shown(refused, "benchmark-run-notice", ("benchmark-resume", "click"))
     (tmp_path / "home" / "models" / "tiny").rename(tmp_path / "aside")
     with serving(tmp_path / "home", tiny_llama) as again:
         look(again, "third")

@@ -100,7 +100,10 @@ def test_W14_of_a_long_conversation_the_end_is_drawn_and_the_rest_is_a_press_awa
 
 
 def test_an_answer_is_added_to_the_data_set_and_taken_out_by_the_notice(site: Site) -> None:
-    frame = said(site, "learner", "teach me")
+    cut = said(site, "learner", "teach me")
+    assert "Continue it first" in act(site, "learner", "learn", ids(cut)[1])["chat-notice"]
+    made = kept(site, "teach me", "an answer")
+    frame = at_once(site, "kept-presses", "click", "learner", {"name": "open", "value": made.id})
     added = act(site, "learner", "learn", ids(frame)[1])["chat-notice"]
     assert "1 so far" in added
     out = act(site, "learner", "unlearn", added.split('name="unlearn" value="')[1].split('"')[0])
