@@ -4,7 +4,9 @@ So the peak of memory is the finished model and one tensor, and a load can be ca
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +21,7 @@ from llm_app.errors import ModelRejected
 QUANTISED = ("int8", "nf4", "fp4")  # by bitsandbytes
 # In torch's own layers, which have matrices, and through which gradients pass: for training and for export.
 DENSE, DENSE_FP32 = "dense", "dense fp32"
+_REGISTERING = threading.Lock()  # held while torch's own method is replaced, which all threads share
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,32 @@ def attention_for(config: PretrainedConfig) -> str:
 
 def empty_model(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """The model without memory for its parameters; its buffers are real."""
-    from accelerate import init_empty_weights
-
-    with init_empty_weights(include_buffers=False):
+    with _parameters_without_memory():
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention_for(config))
     return model.eval()
+
+
+@contextmanager
+def _parameters_without_memory() -> Iterator[None]:
+    """Parameters that this thread makes are on the meta device; what other threads make stays as it is.
+
+    accelerate's init_empty_weights replaces the same method without a lock: two threads that load and plan at once
+    could leave it replaced, and no model of this process would hold weights any more.
+    """
+    thread = threading.get_ident()
+    with _REGISTERING:
+        register = nn.Module.register_parameter
+
+        def register_empty(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+            if param is not None and threading.get_ident() == thread:
+                param = nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
+            register(self, name, param)
+
+        nn.Module.register_parameter = register_empty  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def fill(model: PreTrainedModel, pieces: Iterable[Piece], precision: str, device: torch.device) -> Iterator[int]:
