@@ -1,5 +1,6 @@
 """What visitors of a public page left behind, who may never come again."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ def sweep(visitors: Path, seconds: float, n_bytes: int, remove: Callable[[Path],
     quiet = [owner for owner in visitors.glob("*") if time.time() - changed(owner) > seconds]
     kept = 0
     for folder in sorted(visitors.glob("*/*"), key=changed, reverse=True):
+        if not folder.exists():  # a run that got its name just now, or that another swept
+            continue
         kept += _size(folder)
         if time.time() - changed(folder) > seconds or kept > n_bytes:
             remove(folder)
@@ -42,7 +45,8 @@ def changed(folder: Path) -> float:
 
 def _size(folder: Path) -> int:
     n_bytes = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            n_bytes += path.lstat().st_size
+    for parent, _, names in os.walk(folder):  # which leaves out what vanishes meanwhile
+        for name in names:
+            with suppress(OSError):
+                n_bytes += os.lstat(os.path.join(parent, name)).st_size
     return n_bytes
