@@ -1,12 +1,14 @@
 """What visitors of a public page left behind, who may never come again."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+OWNER = re.compile(r"[0-9a-f]{32}")  # the name of a visitor's folder; nothing beside those is touched
 VISITOR_SECONDS = 30 * 86_400.0  # what nobody touched for so long is nobody's any more
 
 
@@ -21,10 +23,11 @@ def sweep(visitors: Path, seconds: float, n_bytes: int, remove: Callable[[Path],
     `visitors`: a folder for each owner, with a folder for each thing that is kept. Owners of nothing go too. What
     `remove` leaves alone, since it is in use, counts.
     """
+    owners = [folder for folder in visitors.glob("*") if OWNER.fullmatch(folder.name)]
     # Where nothing was put for so long: to another one, something may be about to be added.
-    quiet = [owner for owner in visitors.glob("*") if time.time() - changed(owner) > seconds]
+    quiet = [owner for owner in owners if time.time() - changed(owner) > seconds]
     kept = 0
-    for folder in sorted(visitors.glob("*/*"), key=changed, reverse=True):
+    for folder in sorted((path for owner in owners for path in owner.glob("*")), key=changed, reverse=True):
         if not folder.exists():  # a run that got its name just now, or that another swept
             continue
         kept += _size(folder)

@@ -184,8 +184,8 @@ def test_it_says_of_which_weights_it_is(whole: Helped, run: RunFolder) -> None:
 def test_where_there_is_no_room_for_all_three_runs_none_is_left(
     n_left: int, host: Host, model: Path, data: Path, settings: Settings, other: Path, run: RunFolder, tmp_path: Path
 ) -> None:
-    shutil.copytree(run.path, tmp_path / run.id)
-    store = RunStore(tmp_path, quota=Quota(n_runs=1 + n_left))
+    shutil.copytree(run.path, tmp_path / "visitors" / "mine" / run.id)
+    store = RunStore(tmp_path / "visitors" / "mine", quota=Quota(n_runs=1 + n_left))
     with pytest.raises(QuotaReached):
         start_helped(host, run.id, settings, tasks=[str(other)], store=store)
     assert store.ids() == [run.id]

@@ -30,9 +30,15 @@ def test_another_visitors_upload_sweeps_what_an_absent_one_left(tmp_path: Path) 
 
 
 def test_of_more_than_all_visitors_may_keep_together_the_oldest_goes(tmp_path: Path) -> None:
-    folders = [left(tmp_path / f"visitor {n}" / "data", n, n_bytes=100) for n in range(4)]
+    folders = [left(tmp_path / f"{n:032x}" / "data", n, n_bytes=100) for n in range(4)]
     sweep(tmp_path, seconds=36_000, n_bytes=250)
     assert [folder.is_dir() for folder in folders] == [True, True, False, False]
+
+
+def test_nothing_is_swept_but_what_lies_in_a_visitors_folder(tmp_path: Path) -> None:
+    folder = left(tmp_path / "photos" / "holidays", 100_000)
+    sweep(tmp_path, seconds=0, n_bytes=0)
+    assert folder.is_dir()
 
 
 def test_a_visitor_who_uploads_task_data_sweeps_tasks_that_others_left_long_ago(tmp_path: Path) -> None:
