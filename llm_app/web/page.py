@@ -15,13 +15,14 @@ from llm_app.web.benchmark.tab import build_benchmark_tab
 from llm_app.web.chat.tab import build_chat_tab
 from llm_app.web.look.theme import head, theme
 from llm_app.web.model.bar import build_model_bar
+from llm_app.web.sessions import keep_little
 from llm_app.web.tune.tab import build_tune_tab
 from llm_app.web.visitor import GiveSecret
 
 # A tab is one file and one line here: the name of its label, and what builds it.
 TABS = (("tab_chat", build_chat_tab), ("tab_benchmark", build_benchmark_tab), ("tab_tune", build_tune_tab))
 
-MAX_SESSIONS = 200  # gradio keeps some 300 KB for each visitor, by default for 10,000 of them
+MAX_SESSIONS = 200  # by default gradio keeps 10,000 of them
 MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would wait behind slow handlers
 MAX_QUEUE = 128
 CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS = 600, 3_600
@@ -100,6 +101,7 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
         favicon_path=str(Path(__file__).parent / "look" / "icon.png"),
         theme=theme(), head=head(), i18n=text.I18N,
     )  # fmt: skip
+    keep_little(api, page)
     _settle(page)
     return page
 

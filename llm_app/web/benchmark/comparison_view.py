@@ -61,7 +61,8 @@ def _one(comparison: Comparison) -> Markup:
     ]
     if comparison.tasks:
         sentence = overall_verdict(comparison, "en"), overall_verdict(comparison, "zh")
-        parts += [element("p", told(sentence), class_="verdict"), _table(comparison), _about(comparison)]
+        table = element("div", comparison_table(comparison), class_="scroll", tabindex="0")
+        parts += [element("p", told(sentence), class_="verdict"), table, _about(comparison)]
         plot = element("figure", element("figcaption", said("plot_differences")), differences(comparison))
         each = [(task_verdict(comparison, task, "en"), task_verdict(comparison, task, "zh"))
                 for task in comparison.tasks]  # fmt: skip
@@ -71,7 +72,8 @@ def _one(comparison: Comparison) -> Markup:
     return element("section", *parts, _refused(comparison), _notes(comparison), class_="comparison")
 
 
-def _table(comparison: Comparison) -> Markup:
+def comparison_table(comparison: Comparison) -> Markup:
+    """A line for each score."""
     heads = [
         element("th", said(name), scope="col", title=_hover(name), class_=None if name in TEXT_COLUMNS else "num")
         for name in HEADS
