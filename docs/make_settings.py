@@ -6,6 +6,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from llm_app.classify.config import ClassifierConfig, ZeroShotConfig
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig
 from llm_app.flags import describe_range, flag_of
 from llm_app.options import kind_of, options_of
@@ -15,8 +16,8 @@ from llm_app.training.search_config import SearchConfig
 ENVIRONMENT = """\
 # Settings
 
-Made by `make docs` from `llm_app/config.py` and `llm_app/training/`, where each option is declared once. From the same
-declaration come the control on the page, the command-line flag and the check of the JSON field.
+Made by `make docs` from `llm_app/config.py`, `llm_app/classify/` and `llm_app/training/`, where each option is declared once. From
+the same declaration come the control on the page, the command-line flag and the check of the JSON field.
 
 ## Environment
 
@@ -35,6 +36,8 @@ Telemetry of the libraries is switched off in any case.
 SECTIONS = (
     ("Model", "`chat`, `serve`; the model bar of the page", ModelConfig),
     ("Sampling", "`chat`; the options of the Chat tab; fields of the API where it has them", SamplingConfig),
+    ("Prompt of a classification", "`classify`; the Classify tab; fields of `/v1/classify`", ZeroShotConfig),
+    ("Training of a classifier", "`classify train`, `classify glue`; the Classify tab", ClassifierConfig),
     ("Training", "`train`, `search`; the Tune tab", TrainConfig),
     ("Search", "`search`; the Tune tab", SearchConfig),
     ("Server", "`serve`, `python app.py`", ServeConfig),

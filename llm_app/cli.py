@@ -16,6 +16,7 @@ from typing import NoReturn
 from llm_app import (
     __version__,
     benchmark_cli,
+    classify_cli,
     compare_cli,
     export_cli,
     helped_cli,
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     search_cli.add_parser(commands)
     helped_cli.add_parser(commands)
     export_cli.add_parsers(commands)
+    classify_cli.add_parser(commands)
 
     serve = commands.add_parser("serve", help="Start the page and the API on one port.", allow_abbrev=False)
     serve.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code."""
     quiet_environment()
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     is_verbose = getattr(options, "verbose", False)
     configure_logging(logging.INFO if is_verbose else logging.WARNING)
     try:
@@ -99,6 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Something went wrong in this program: {type(error).__name__}: {error}", file=sys.stderr)
         print(traceback.format_exc() if is_verbose else "With --verbose it says where.", file=sys.stderr)
         return FAILURE
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """With a command of two words, such as `classify train`, as one."""
+    both = " ".join(arguments[:2])
+    return [both, *arguments[2:]] if both in _COMMANDS else list(arguments)
 
 
 def _chat(options: argparse.Namespace) -> int:
@@ -151,5 +159,5 @@ _COMMANDS = {
     "perplexity": perplexity_cli.run, "precisions": ruler_cli.run, "runs": runs_cli.run,
     "doctor": runs_cli.run_doctor, "serve": _serve, "models": _models,
     "train": train_cli.run, "search": search_cli.run, "helped": helped_cli.run,
-    "merge": export_cli.run_merge, "export": export_cli.run_export,
+    "merge": export_cli.run_merge, "export": export_cli.run_export, **classify_cli.COMMANDS,
 }

@@ -234,17 +234,11 @@ class ServeConfig:
         help=("Further values of the Host header that are answered.", "额外允许的 Host 头取值。"),
     )
     max_streams: int = option(
-        32,
-        min=1,
-        max=512,
-        label=("Streams", "并发数"),
+        32, min=1, max=512, label=("Streams", "并发数"),
         help=("Replies decoded at the same time.", "同时解码的回复数。"),
     )
     max_waiting: int = option(
-        64,
-        min=0,
-        max=10_000,
-        label=("Queue", "队列长度"),
+        64, min=0, max=10_000, label=("Queue", "队列长度"),
         help=("Requests that may wait; one more is answered with 429.", "可等待的请求数；超出时返回 429。"),
     )
 
@@ -280,6 +274,11 @@ class Settings:
     def adapters(self) -> Path:
         """Folder whose sub-folders are offered as adapters."""
         return self.home / "adapters"
+
+    @property
+    def classifiers(self) -> Path:
+        """Folder whose sub-folders are offered as trained classifiers."""
+        return self.home / "classifiers"
 
 
 def quiet_environment() -> None:

@@ -53,7 +53,7 @@ def describe_range(item: Field[Any], info: OptionInfo) -> str:
     if isinstance(item.default, bool):
         parts.append(f"default {'on' if item.default else 'off'}")
     elif item.default is not MISSING and item.default not in (None, (), ""):
-        parts.append(f"default {item.default}")
+        parts.append("default " + str(item.default).replace("\n", r"\n"))
     if info.min is not None and info.max is not None and info.max < 2**31:
         parts.append(f"{info.min:g} to {info.max:.10g}")
     elif info.min is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from llm_app.classify.training.events import Point
 from llm_app.config import ModelConfig, Settings
 from llm_app.data_flags import add_data_flags, datasets_of, given_data_flags
 from llm_app.errors import Cancelled, UserError
@@ -23,7 +24,6 @@ from llm_app.training.config import TrainConfig
 from llm_app.training.events import Note, Saved, Step, Validation
 
 if TYPE_CHECKING:
-    from llm_app.data.mix import DatasetSpec
     from llm_app.jobs.train import Training
 
 LINE_SECONDS = 5.0  # between plain progress lines, where nobody watches a terminal
@@ -39,7 +39,6 @@ def add_parser(commands: Any) -> None:
     item, info = options_of(ModelConfig)[0]
     parser.add_argument("--model", metavar="TEXT", help=f"{info.help[0]} (default {item.default})")
     add_data_flags(parser)
-    parser.add_argument("--votes", action="store_true", help="The votes of the Chat tab as pairs: --objective dpo.")
     parser.add_argument("--output", metavar="DIR", help="Gets the result as DIR/adapter (of method full: DIR/model).")
     parser.add_argument("--name", metavar="NAME", help="What the adapter is called on this machine (default: made up).")
     parser.add_argument("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
@@ -60,20 +59,8 @@ def run(options: argparse.Namespace) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return _launched(options, config, settings)
     training = _training(options, config, settings)
-    with _stopped_by_signals(training):
+    with stopped_by_signals(training):
         return _work(training)
-
-
-def _datasets(options: argparse.Namespace, settings: Settings) -> "list[DatasetSpec]":
-    """The files that were named, and the votes as one more."""
-    from llm_app.data.mix import DatasetSpec
-    from llm_app.votes import VoteBook
-
-    if not options.votes:
-        return datasets_of(options)
-    # What is said of columns and weights is said of the files that were named.
-    named = datasets_of(options) if options.data else []
-    return [*named, DatasetSpec(str(VoteBook.of(settings).write_pairs()))]
 
 
 def _training(options: argparse.Namespace, config: TrainConfig, settings: Settings) -> "Training":
@@ -84,7 +71,7 @@ def _training(options: argparse.Namespace, config: TrainConfig, settings: Settin
         return resume_training(RunFolder.open(settings.home / "runs", options.resume), settings)
     output = Path(options.output).expanduser().absolute() if options.output else None
     return start_training(
-        options.model or ModelConfig().model, _datasets(options, settings), config, settings, name=options.name,
+        options.model or ModelConfig().model, datasets_of(options, settings), config, settings, name=options.name,
         output=output,
     )
 
@@ -105,7 +92,7 @@ def _launched(options: argparse.Namespace, config: TrainConfig, settings: Settin
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(training: "Training") -> Iterator[None]:
+def stopped_by_signals(training: "Training") -> Iterator[None]:
     """Ctrl+C, once, means: save, and end in good order; so does SIGTERM."""
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -126,7 +113,7 @@ def _work(training: "Training") -> int:
     say(f"run {folder.id}; if it is interrupted: --resume {folder.id}")
     try:
         with contextlib.closing(training.run()) as events:
-            for line, is_last in _lines(events):
+            for line, is_last in progress_lines(events):
                 say(line, is_last=is_last)
     except (Cancelled, KeyboardInterrupt):
         say(f"stopped after step {training.n_done} of {training.n_total}; go on with --resume {folder.id}")
@@ -154,7 +141,7 @@ def _print_result(training: "Training") -> None:
     print(Path(spec["output"] or training.folder.path) / written.place, flush=True)
 
 
-def _lines(events: Iterable[Any]) -> Iterator[tuple[str, bool]]:
+def progress_lines(events: Iterable[Any]) -> Iterator[tuple[str, bool]]:
     """What to show, as often as it can be read, and whether it stays."""
     from llm_app.jobs.train_log import Begun, Phase
 
@@ -176,6 +163,9 @@ def _lines(events: Iterable[Any]) -> Iterator[tuple[str, bool]]:
             case Validation():
                 validation = f"validation {event.loss:.4f}"
                 yield f"after step {event.step}: validation loss {event.loss:.4f}", True
+            case Point():
+                validation = f"validation {event.metric} {event.score:.4f}"
+                yield f"after step {event.step}: {validation}, on training rows {event.training_score:.4f}", True
             case Note():
                 yield event.text, True
             case Saved():
@@ -196,7 +186,7 @@ def _step_line(pace: "deque[Step]", validation: str) -> str:
 
 
 def _refuse_options(options: argparse.Namespace) -> None:
-    names = ("model", "votes", "output", "name", "plan")
+    names = ("model", "output", "name", "plan")
     given = given_data_flags(options) + [name for name in names if getattr(options, name)]
     given += [item.name for item, _ in options_of(TrainConfig) if hasattr(options, item.name)]
     if given:
@@ -210,6 +200,6 @@ def _plan(options: argparse.Namespace, config: TrainConfig, settings: Settings) 
     from llm_app.jobs.train_plan import plan, plan_text
 
     entry = find_model(options.model or ModelConfig().model, settings)
-    made = plan(entry, _datasets(options, settings), config, settings, has_trial=options.trial)
+    made = plan(entry, datasets_of(options, settings), config, settings, has_trial=options.trial)
     print(plan_text(made), flush=True)
     return 0

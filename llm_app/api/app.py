@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from llm_app.api.access import HostCheck, KeyCheck, PathCheck, RateLimit, allowed_hosts, read_api_key
 from llm_app.api.chat import add_chat_routes
+from llm_app.api.classify import add_classify_routes
 from llm_app.api.completions import add_completion_routes
 from llm_app.api.edge import Edge
 from llm_app.api.errors import on_http_exception, on_user_error
@@ -36,7 +37,9 @@ def build_api(services: Services, environ: Mapping[str, str] | None = None) -> F
     api = FastAPI(
         title="Proofbench", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json", redirect_slashes=False
     )
-    for add_routes in (add_health_routes, add_model_routes, add_chat_routes, add_completion_routes):
+    for add_routes in (
+        add_health_routes, add_model_routes, add_chat_routes, add_completion_routes, add_classify_routes,
+    ):
         add_routes(api, work)
     # Whatever else lies under these paths is ours to refuse, not the page's.
     for path in ("/v1", "/v1/{rest:path}", "/health", "/health/{rest:path}"):

@@ -55,7 +55,7 @@ class Work:
     """The engine as the routes use it."""
 
     def __init__(self, services: Services) -> None:
-        self.host = services.host
+        self.host, self.settings = services.host, services.settings
         n_replies = services.serve.max_streams + services.serve.max_waiting
         self._max_scoring = services.serve.max_waiting + N_SCORING
         self._scoring = 0
@@ -95,8 +95,15 @@ class Work:
 
         Raises: QueueFull.
         """
+        return await self.measure(self._score, target, token_ids, n_top)
+
+    async def measure(self, call: Callable[..., T], *args: Any) -> T:
+        """Run something that measures texts with a model, off the event loop; as bounded as everything else.
+
+        Raises: QueueFull.
+        """
         with self._admitted_to_scoring():
-            return await run_sync(self._score, target, token_ids, n_top, limiter=self._scorers)
+            return await run_sync(call, *args, limiter=self._scorers)
 
     async def replies(
         self, target: Target, prompts: Sequence[Sequence[int]], samplings: Sequence[SamplingConfig]

@@ -61,15 +61,33 @@ def read_file(
     """
     reading, limits = reading or Reading(), limits or Limits()
     name = name or ("data" if isinstance(source, bytes) else Path(source).name)
-    data = source if isinstance(source, bytes) else _bytes(Path(source), name, limits)
-    if len(data) > limits.file_bytes:
-        raise _too_large(name, len(data), limits)
+    data = bytes_of(source, name, limits)
     suffix = "" if isinstance(source, bytes) else Path(source).suffix
     try:
         return _table(name, (suffix or os.path.splitext(name)[1]).lower(), data, reading, limits)
     except FileRefused as error:
         place = f"{name}, line {error.line:,}" if error.line else name
         raise UserError(f"{place}: {error.reason}.", param="data") from None
+
+
+def bytes_of(source: str | Path | bytes, name: str, limits: Limits) -> bytes:
+    """What is in the file, or was given.
+
+    Raises: UserError if it is gone, no file, or too large.
+    """
+    data = source if isinstance(source, bytes) else _bytes(Path(source), name, limits)
+    if len(data) > limits.file_bytes:
+        raise _too_large(name, len(data), limits)
+    return data
+
+
+def refuse_other_kinds(data: bytes) -> None:
+    """Raises: FileRefused for an empty file, an archive, and what else is no data."""
+    if not data:
+        raise FileRefused("the file is empty")
+    for offset, magic, what in OTHERS:
+        if data.startswith(magic, offset):
+            raise FileRefused(f"this is {what}; unpack or save it as jsonl, json, csv, tsv, parquet or txt first")
 
 
 def _bytes(path: Path, name: str, limits: Limits) -> bytes:
@@ -97,11 +115,7 @@ def _too_large(name: str, n_bytes: int, limits: Limits) -> UserError:
 
 
 def _table(name: str, suffix: str, data: bytes, reading: Reading, limits: Limits) -> Table:
-    if not data:
-        raise FileRefused("the file is empty")
-    for offset, magic, what in OTHERS:
-        if data.startswith(magic, offset):
-            raise FileRefused(f"this is {what}; unpack or save it as jsonl, json, csv, tsv, parquet or txt first")
+    refuse_other_kinds(data)
     expected = KINDS.get(suffix)
     notes: list[Note] = []
     columns: Sequence[str] = ()

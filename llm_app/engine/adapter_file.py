@@ -22,6 +22,8 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 # Written beside the adapter by our training: {"base": {"name": ..., "weights": Identity.weights}}.
 BASE_NOTE = "proofbench.json"
+CAUSAL_LM, SEQ_CLS = "CAUSAL_LM", "SEQ_CLS"  # peft's names of what an adapter is made for
+HEAD = "base_model.model.score.weight"  # of an adapter that classifies: (labels, hidden size)
 MAX_RANK = 4096
 # Fields that are read below, or that only matter to training.
 _READ = {
@@ -36,6 +38,8 @@ _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "true", "fa
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _KEY = re.compile(r"(?:base_model\.model\.)?([A-Za-z0-9_.]+)\.lora_(A\.weight|B\.weight|magnitude_vector)")
 _PARTS = {"A.weight": "lora_A", "B.weight": "lora_B", "magnitude_vector": "lora_magnitude_vector"}
+_HEADS = ("classifier", "score")  # what peft calls the layers that are saved whole when an adapter classifies
+_NO_TENSOR = TensorInfo((), "", 0, Path())
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class AdapterFile:
     digest: str
     pairs: dict[str, LoraPair]
     targets: tuple[str, ...] | None  # None where the modules of the file are all there is to know
+    head: Tensor | None = None  # of one that classifies
 
     @property
     def n_parameters(self) -> int:
@@ -86,21 +91,21 @@ class AdapterFile:
         return sum(tensor.numel() for tensor in tensors if tensor is not None)
 
 
-def read_adapter(path: Path) -> AdapterFile:
-    """Check and read the adapter in this folder.
+def read_adapter(path: Path, task: str = CAUSAL_LM) -> AdapterFile:
+    """Check and read the adapter in this folder. `task`: what it must have been made for.
 
     Raises: ModelNotFound, or ModelRejected in one sentence.
     """
     if not (path / CONFIG).is_file():
         raise ModelNotFound(f"No adapter at {path}: {CONFIG} is missing.")
     config = read_json(path / CONFIG)
-    _check_config(config)
+    _check_config(config, task)
     weights = path / WEIGHTS
     if not weights.is_file():
         for pickle in sorted(path.glob("adapter_model.*")):
             refuse_pickle(pickle)
         raise ModelRejected(f"{WEIGHTS} is missing from {path.name}.")
-    pairs = _read_pairs(weights, config)
+    pairs, head = _read_weights(weights, config, has_head=task == SEQ_CLS)
     base, base_digest = _read_base(path, config)
     # One layer in a subset of blocks, or layers left out on purpose, cannot be told from missing ones.
     is_partial = any(config.get(key) for key in ("layers_to_transform", "exclude_modules"))
@@ -111,22 +116,22 @@ def read_adapter(path: Path) -> AdapterFile:
         digest=_digest(weights, config),
         pairs=pairs,
         targets=None if is_partial or isinstance(targets, str) else tuple(targets),
+        head=head,
     )
 
 
-def _check_config(config: dict[str, Any]) -> None:
+def _check_config(config: dict[str, Any], wanted: str) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
         raise _rejected(f"its type is {str(kind)[:40]!r}; only LORA runs here")
     for feature, name in (("use_qalora", "QALoRA"), ("use_bdlora", "BD-LoRA")):
         if config.get(feature):
             raise _rejected(f"it is a {name} adapter; only LoRA, rsLoRA and DoRA run here")
+    _check_task(config, wanted)
     for key, value in config.items():
-        if key not in _READ and value and value != _UNUSED.get(key):
+        is_head = key == "modules_to_save" and wanted == SEQ_CLS and _names_heads(value)
+        if key not in _READ and value and value != _UNUSED.get(key) and not is_head:
             raise _rejected(f"{CONFIG} sets {key[:60]}, which does not run here")
-    task = config.get("task_type")
-    if task not in (None, "CAUSAL_LM"):
-        raise _rejected(f"it was made for the task {str(task)[:40]!r}, not for writing text (CAUSAL_LM)")
     if config.get("init_lora_weights") not in _PLAIN_STARTS:
         start = str(config["init_lora_weights"])[:40]
         raise _rejected(f"it starts from {start!r}, which also changes the base; save it as plain LoRA first")
@@ -145,12 +150,29 @@ def _check_config(config: dict[str, Any]) -> None:
             raise _rejected(f"{pattern} is not a table of plain module names")
 
 
-def _read_pairs(weights: Path, config: dict[str, Any]) -> dict[str, LoraPair]:
+def _names_heads(value: Any) -> bool:
+    return isinstance(value, list) and all(name in _HEADS for name in value)
+
+
+def _check_task(config: dict[str, Any], wanted: str) -> None:
+    task = config.get("task_type")
+    if task != wanted and not (task is None and wanted == CAUSAL_LM):
+        what = "writing text" if wanted == CAUSAL_LM else "classifying text"
+        raise _rejected(f"it was made for the task {str(task)[:40]!r}, not for {what} ({wanted})")
+
+
+def _read_weights(
+    weights: Path, config: dict[str, Any], *, has_head: bool
+) -> tuple[dict[str, LoraPair], Tensor | None]:
     from safetensors.torch import load_file
 
     layers: dict[str, dict[str, str]] = {}
     header = read_header(weights)
+    if has_head and len(header.get(HEAD, _NO_TENSOR).shape) != 2:
+        raise _rejected(f"it has no trained classification head ({HEAD})")
     for key in header:
+        if has_head and key == HEAD:
+            continue
         match = _KEY.fullmatch(key)
         if match is None:
             raise _rejected(f"it holds {key[:120]!r}, which is not a plain LoRA weight")
@@ -165,10 +187,11 @@ def _read_pairs(weights: Path, config: dict[str, Any]) -> dict[str, LoraPair]:
             raise _rejected(f"{key[:120]} has non-finite values (NaN or infinity)")
     # float32 whatever the base computes in, as peft does.
     parts = {name: {part: tensors[key].float() for part, key in keys.items()} for name, keys in layers.items()}
-    return {
+    pairs = {
         name: LoraPair(part["lora_A"], part["lora_B"], _scale(name, config), part.get("lora_magnitude_vector"))
         for name, part in parts.items()
     }
+    return pairs, tensors[HEAD].float() if has_head else None
 
 
 def _check_parts(name: str, parts: dict[str, TensorInfo], config: dict[str, Any]) -> None:

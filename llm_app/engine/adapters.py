@@ -21,7 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from llm_app.engine.adapter_file import AdapterFile, LoraPair, is_named, read_adapter
+from llm_app.engine.adapter_file import CAUSAL_LM, AdapterFile, LoraPair, is_named, read_adapter
 from llm_app.engine.identity import Identity
 from llm_app.engine.turn import Turn
 from llm_app.errors import ModelNotFound, ModelRejected
@@ -69,14 +69,14 @@ class Adapters:
         return tuple(name for name in self._attached if name not in self._lent)
 
     @contextmanager
-    def lent(self, path: Path, *, name: str, turn: Turn) -> Iterator[None]:
-        """Attached for as long as this lasts, for whoever names it, and offered to nobody.
+    def lent(self, path: Path, *, name: str, turn: Turn, task: str = CAUSAL_LM) -> Iterator[None]:
+        """Attached for as long as this lasts, for whoever names it, and offered to nobody. `task`: as `read_adapter`.
 
         One that is there for everybody stays. Raises: as `attach`.
         """
         with self._lending:
             was_offered = name in self.offered
-            self.attach(path, name=name, turn=turn.held())
+            self.attach(path, name=name, turn=turn.held(), task=task)
             if not was_offered:
                 self._lent[name] += 1
         try:
@@ -95,14 +95,15 @@ class Adapters:
             self._lent.pop(name, None)
 
     def attach(
-        self, path: Path, *, name: str, turn: AbstractContextManager[None] | None = None
+        self, path: Path, *, name: str, turn: AbstractContextManager[None] | None = None,
+        task: str = CAUSAL_LM,
     ) -> AttachReport:
         """Read the adapter in `path` and keep it at hand as `name`; an earlier one of that name is replaced.
 
         `turn` is held only while it is put in its place: reading and checking take long, and chats go on meanwhile.
         Raises: ModelNotFound, or ModelRejected naming the adapter's base and the loaded one; the base stays as it was.
         """
-        file = read_adapter(path)
+        file = read_adapter(path, task)
         layers = self._layers_for(file)
         notes = self._check_base(file)
         changes = [(layer, _Change.of(file.pairs[module], layer)) for module, layer in layers.items()]

@@ -92,6 +92,15 @@ def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
     return Fit(needed, free, smaller[1], smaller[0])
 
 
+def n_parameters(entry: ModelEntry) -> int:
+    """Numbers in all weights of a model.
+
+    Raises: ModelRejected if the files are not what they should be.
+    """
+    matrices, _, _ = _read(entry, CACHE_TOKENS)
+    return sum(prod(matrix.shape) for matrix in matrices)
+
+
 def precisions(entry: ModelEntry) -> tuple[str, ...]:
     """What can be chosen for these files on this machine."""
     has_bitsandbytes, is_packed = find_spec("bitsandbytes") is not None, entry.path.suffix == ".gguf"

@@ -31,6 +31,8 @@ from llm_app.engine.weights import CheckedFolder, check_folder
 from llm_app.errors import ModelRejected
 
 _DTYPES = {"fp32": torch.float32, placing.DENSE_FP32: torch.float32}  # every other precision computes in bfloat16
+# Of every call of transformers: no code of a model's folder runs, and nothing is fetched.
+OFFLINE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 
 
 @dataclass
@@ -91,11 +93,11 @@ class FolderSource(Source):
         self.path = path
         self.checked: CheckedFolder = check_folder(path)
         self.files = sorted({info.file for info in self.checked.tensors.values()})
-        self.config = _or_rejected(path, "config.json", partial(AutoConfig.from_pretrained, path, **_OFFLINE))
+        self.config = or_rejected(path, "config.json", partial(AutoConfig.from_pretrained, path, **OFFLINE))
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The folder's own."""
-        return _or_rejected(self.path, "the tokenizer", partial(AutoTokenizer.from_pretrained, self.path, **_OFFLINE))
+        return or_rejected(self.path, "the tokenizer", partial(AutoTokenizer.from_pretrained, self.path, **OFFLINE))
 
     def build(self, precision: str, device: torch.device) -> Iterator[float | Built]:
         """Tensor by tensor where the names are the model's own, else through transformers' converters."""
@@ -152,7 +154,7 @@ class FolderSource(Source):
     ) -> Iterator[float | Built]:
         model, info = AutoModelForCausalLM.from_pretrained(
             self.path, config=self.config, dtype=dtype, attn_implementation=placing.attention_for(self.config),
-            use_safetensors=True, output_loading_info=True, **_OFFLINE,
+            use_safetensors=True, output_loading_info=True, **OFFLINE,
         )
         if info["missing_keys"]:
             raise ModelRejected(f"The model's files lack the tensor {sorted(info['missing_keys'])[0]}.")
@@ -164,10 +166,8 @@ class FolderSource(Source):
         yield Built(model.eval(), precision, notes)
 
 
-_OFFLINE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-
-
-def _or_rejected(path: Path, what: str, read: Any) -> Any:
+def or_rejected(path: Path, what: str, read: Any) -> Any:
+    """What `read` gives. Raises: ModelRejected saying what of this folder cannot be read."""
     try:
         return read()
     except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
@@ -247,8 +247,8 @@ class GgufSource(Source):
 
     def _read_config(self) -> PretrainedConfig:
         path = self.file.path
-        read = partial(AutoConfig.from_pretrained, path.parent, gguf_file=path.name, **_OFFLINE)
-        config: PretrainedConfig = _or_rejected(path, "the metadata", read)
+        read = partial(AutoConfig.from_pretrained, path.parent, gguf_file=path.name, **OFFLINE)
+        config: PretrainedConfig = or_rejected(path, "the metadata", read)
         return config
 
     def _what_is_packed(self, model: PreTrainedModel) -> tuple[str, list[str]]:
@@ -274,9 +274,9 @@ class GgufSource(Source):
         load = partial(
             AutoModelForCausalLM.from_pretrained, path.parent, gguf_file=path.name, dtype=dtype,
             attn_implementation=placing.attention_for(config), quantization_config=GgufConfig(dequantize=True),
-            **_OFFLINE,
+            **OFFLINE,
         )
-        model = _or_rejected(path, "the model", load)
+        model = or_rejected(path, "the model", load)
         yield 0.7
         placing.check_finite(model.state_dict().items())
         if precision == "gguf":

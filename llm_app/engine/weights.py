@@ -27,6 +27,14 @@ _JSON_FILES = (
     "config.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json",
     "processor_config.json", "preprocessor_config.json",
 )
+# What a model is wanted for -> transformers' table of the kinds of model that do it.
+WRITES, CLASSIFIES, TAGS = (
+    "language model that continues text", "model that classifies text", "model that classifies tokens",
+)
+_TABLES = {
+    WRITES: "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", CLASSIFIES: "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+    TAGS: "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+}
 _TOKENIZERS = (
     ("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("tekken.json",),
 )
@@ -60,8 +68,8 @@ class CheckedFolder:
         return sum(tensor.n_bytes for tensor in self.tensors.values())
 
 
-def check_folder(path: Path) -> CheckedFolder:
-    """Look through a model folder before anything loads it.
+def check_folder(path: Path, task: str = WRITES) -> CheckedFolder:
+    """Look through a model folder before anything loads it. `task`: what the model is wanted for.
 
     Raises: ModelNotFound, or ModelRejected naming the file at fault.
     """
@@ -72,7 +80,7 @@ def check_folder(path: Path) -> CheckedFolder:
         raise ModelRejected(f"{path.name} is an adapter: it has adapter_config.json. Choose it as adapter.")
     config = read_json(path / "config.json")
     _check_no_custom_code(path)
-    _check_kind(config)
+    _check_kind(config, task)
     tensors = _read_weights(path)
     _check_layers(config, tensors)
     if not any(all((path / name).is_file() for name in names) for names in _TOKENIZERS):
@@ -163,15 +171,15 @@ def check_vocabulary(n_tokens: int, n_embeddings: int) -> None:
         )
 
 
-def _check_kind(config: dict[str, Any]) -> None:
+def _check_kind(config: dict[str, Any], task: str) -> None:
+    from transformers.models.auto import modeling_auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING_NAMES:
         raise ModelRejected(f"model_type {str(kind)[:80]!r} needs custom code, which this server does not run.")
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ModelRejected(f"model_type {kind!r} is not a language model that continues text.")
+    if kind not in getattr(modeling_auto, _TABLES[task]):
+        raise ModelRejected(f"model_type {kind!r} is not a {task}.")
     quantization = config.get("quantization_config")
     method = quantization.get("quant_method") if isinstance(quantization, dict) else None
     if quantization is not None and method != "bitsandbytes":

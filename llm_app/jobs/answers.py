@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from eval.types import Answer, Cut, Generation, Given, Request, Unscored
 from llm_app.config import SamplingConfig
+from llm_app.engine.encoding import Encoding
 from llm_app.engine.host import Host
 from llm_app.engine.request import Asked, Stream
 from llm_app.engine.room import Room
 from llm_app.engine.scorer import TooLargeAlone
 from llm_app.engine.scoring import loglikelihoods, rolling
 from llm_app.errors import GenerationFailed, InvalidNumbers, NotEnoughMemory, UserError
-from llm_app.jobs.encoding import Encoding
 from llm_app.messages import Delta, Message
 
 MAX_STOPS, MAX_STOP_LENGTH = 16, 256  # what SamplingConfig takes; longer ones are looked for afterwards

@@ -16,6 +16,7 @@ from llm_app.jobs.quota import Quota
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train_log import read_log
 from llm_app.jobs.train_result import ADAPTER
+from llm_app.training.new_path import check_allowed
 
 KIND = "export"
 PERCENT = 100
@@ -28,12 +29,13 @@ class Form:
 
     ending: str  # of the file's name; empty for a folder
     numbers: str
+    bytes_each: float
 
 
 # A name of the form -> what it is.
 FORMS: Mapping[str, Form] = {
-    "merged-bf16": Form("", "bf16"), "merged-fp32": Form("", "fp32"),
-    "gguf-f16": Form(".gguf", "f16"), "gguf-q8_0": Form(".gguf", "q8_0"), "gguf-f32": Form(".gguf", "f32"),
+    "merged-bf16": Form("", "bf16", 2), "merged-fp32": Form("", "fp32", 4), "gguf-f16": Form(".gguf", "f16", 2),
+    "gguf-q8_0": Form(".gguf", "q8_0", 34 / 32), "gguf-f32": Form(".gguf", "f32", 4),
 }  # fmt: skip
 
 
@@ -81,7 +83,7 @@ class Export:
     def _writing(self) -> Generator[float]:
         spec = self.folder.spec()
         form, output = FORMS[spec["form"]], output_of(self.folder, self._settings)
-        room = _room(self.folder, self._settings)
+        room = _room(RunStore(self.folder.path.parent), self._settings)
         model, adapter = _parts(RunFolder.open(self.folder.path.parent, spec["train"]), self._settings)
         if form.ending:
             from llm_app.training.gguf_export import export_gguf
@@ -96,7 +98,8 @@ class Export:
 def start_export(store: RunStore, train: str, form: str, settings: Settings) -> Export:
     """A new export of what training run `train` learned, ready for the queue.
 
-    Raises: UserError for a form that is none, a run without a result, or a name that is taken.
+    Raises: UserError for a form that is none, a run without a result, a name that is taken, or a size that a visitor of
+    a public demo may not keep.
     """
     if form not in FORMS:
         raise UserError(f"form must be one of {', '.join(FORMS)}, not {form[:40]!r}.", param="form")
@@ -104,11 +107,14 @@ def start_export(store: RunStore, train: str, form: str, settings: Settings) -> 
     model, _ = _parts(trained, settings)
     written = read_log(trained).written
     name = (written.name if written else None) or f"tuned-{train}"
+    file = f"{name}-{FORMS[form].numbers}{FORMS[form].ending}"
+    if (room := _room(store, settings)) is not None:
+        check_allowed(Path(file), _n_bytes(model, FORMS[form]), room)
     digest = written.digest if written else ""
     created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     folder = store.create({
         "kind": KIND, "created": created, "asked": [], "train": train, "result": digest, "form": form,
-        "name": f"{name}-{FORMS[form].numbers}{FORMS[form].ending}",
+        "name": file,
         "model": {"name": model.name, "adapter_name": name, "precision": FORMS[form].numbers},
     })
     if output_of(folder, settings).exists():
@@ -118,15 +124,33 @@ def start_export(store: RunStore, train: str, form: str, settings: Settings) -> 
     return Export(folder, settings)
 
 
+def forms_for(trained: RunFolder, settings: Settings) -> tuple[str, ...]:
+    """The forms that can be made of a training run: on a public demo, those that a visitor may keep at all.
+
+    Raises: UserError if it has no result yet.
+    """
+    if not settings.is_public:
+        return tuple(FORMS)
+    model, _ = _parts(trained, settings)
+    return tuple(name for name, form in FORMS.items() if _n_bytes(model, form) <= Quota().n_bytes)
+
+
 def output_of(folder: RunFolder, settings: Settings) -> Path:
     """Where it is written: beside the models of this machine, which lists it; on a public demo, in the run's folder."""
     name = folder.spec()["name"]
     return folder.path / OUTPUT / name if settings.is_public else settings.models / name
 
 
-def _room(folder: RunFolder, settings: Settings) -> int | None:
+def _n_bytes(model: ModelEntry, form: Form) -> int:
+    """How large it becomes, nearly."""
+    from llm_app.engine.fit import n_parameters
+
+    return int(n_parameters(model) * form.bytes_each)
+
+
+def _room(store: RunStore, settings: Settings) -> int | None:
     """Bytes that a visitor of a public demo may still keep."""
-    return max(0, Quota().n_bytes - RunStore(folder.path.parent).n_bytes()) if settings.is_public else None
+    return max(0, Quota().n_bytes - store.n_bytes()) if settings.is_public else None
 
 
 def _parts(trained: RunFolder, settings: Settings) -> tuple[ModelEntry, Path | None]:

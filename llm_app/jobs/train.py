@@ -9,14 +9,15 @@ import datetime
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
 from llm_app import __version__
+from llm_app.classify.training.events import Point, Scored
 from llm_app.config import Settings
 from llm_app.data.mix import DatasetSpec
 from llm_app.engine.catalog import find_model
@@ -24,11 +25,21 @@ from llm_app.errors import Cancelled, UserError
 from llm_app.jobs.ending import Paused, recorded_end
 from llm_app.jobs.folder import RunFolder, Spec, told
 from llm_app.jobs.store import RunStore
-from llm_app.jobs.train_child import Outcome, TrainChild
+from llm_app.jobs.train_child import Doing, TrainChild
 from llm_app.jobs.train_data import dataset_json, differing_files
 from llm_app.jobs.train_log import Begun, Discarded, Told, Written, line_of, read_log
 from llm_app.jobs.train_public import check_public_data, forget_all, in_time, public_config
-from llm_app.jobs.train_result import ADAPTER, MODEL, check_name, check_output, free_name, put, shelf_of
+from llm_app.jobs.train_result import (
+    ADAPTER,
+    CLASSIFIER,
+    MODEL,
+    check_name,
+    check_output,
+    free_name,
+    put,
+    shelf_of,
+    target_of,
+)
 from llm_app.training.config import TrainConfig
 from llm_app.training.events import Step, Validation
 from llm_app.training.reporting import check_reporter
@@ -45,30 +56,6 @@ class NoRoom(Paused):
     """The disk took no checkpoint; the last one that it took stays."""
 
     status, code = 507, "insufficient_storage"
-
-
-class Doing(Protocol):
-    """Training under way, in a process of its own or in this one. Iterate it, then ask how it ended."""
-
-    def __iter__(self) -> Iterator[Told]:
-        """What it tells."""
-        ...
-
-    def end_soon(self) -> None:
-        """Ask it to save and end, within one step. For any thread."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once, saving nothing. For any thread."""
-        ...
-
-    def outcome(self) -> Outcome:
-        """How it ended. Raises: UserError if it did not say."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it."""
-        ...
 
 
 Start = Callable[[RunFolder, Settings, int], Doing]
@@ -97,9 +84,8 @@ class Training:
         return self._n_total
 
     def scores(self) -> dict[str, Any]:
-        """The last training loss and the lowest validation loss, in nats."""
-        found = {"training": self._loss, "validation": self._validation}
-        return {name: ["loss", value] for name, value in found.items() if value is not None}
+        """The last training loss in nats and what validation came to at best; of a classifier also its test score."""
+        return {name: list(found) for name, found in self._scores.items()}
 
     def run(self) -> Generator[Told]:
         """Train; everything it tells is on disk before it is given. Its last event says how it ended.
@@ -153,28 +139,39 @@ class Training:
 
     def _remember(self) -> None:
         log = read_log(self.folder)
-        self._n_done = log.steps[-1].step if log.steps else 0
-        self._n_total = log.begun.n_steps if log.begun else 1
-        self._loss = log.steps[-1].loss if log.steps else None
-        self._validation = log.best.loss if log.best else None
+        self._n_done, self._n_total = 0, 1
+        self._scores: dict[str, tuple[str, float]] = {}  # part -> (metric, value)
+        before: list[Told] = [] if log.begun is None else [log.begun]
+        for event in (*before, *log.steps[-1:], *log.validations, *log.points, *log.scored):
+            self._count(event)
 
-    def _record(self, event: Told) -> None:
+    def _count(self, event: Told) -> None:
+        """What the list of runs shows of it."""
+        before = self._scores.get("validation")
         match event:
             case Begun():
                 self._n_total = event.n_steps
             case Step():
-                self._n_done, self._loss = event.step, event.loss
-            case Validation():
-                self._validation = min(event.loss, event.loss if self._validation is None else self._validation)
-            case Written():
-                event = replace(event, name=self._offer(event.place))
+                self._n_done, self._scores["training"] = event.step, ("loss", event.loss)
+            case Validation() if before is None or event.loss < before[1]:
+                self._scores["validation"] = ("loss", event.loss)
+            case Point() if before is None or event.score > before[1]:
+                self._scores["validation"] = (event.metric, event.score)
+            case Scored() if event.method == self._spec["config"]["method"]:
+                self._scores[event.part] = next((name, value) for name, (value, _, _) in event.scores.items())
+
+    def _record(self, event: Told) -> None:
+        self._count(event)
+        if isinstance(event, Written):
+            event = replace(event, name=self._offer(event.place))
         self.folder.append([{**line_of(event), "done": self._n_done, "total": self._n_total}])
 
     def _offer(self, place: str) -> str | None:
         """Put what came of it where it was asked for, and on the shelf; gives its name there."""
         source, output = self.folder.path / place, self._spec["output"]
-        if output is not None and not put(source, Path(output) / place, self.folder.id):
-            raise UserError(f"{Path(output) / place} is not of this run; the result is in {source}.", param="output")
+        target = None if output is None else target_of(Path(output), place)
+        if target is not None and not put(source, target, self.folder.id):
+            raise UserError(f"{target} is not of this run; the result is in {source}.", param="output")
         if self._spec["name"] is None:
             return None
         shelf, own = shelf_of(place, self._settings), f"{place}-{self.folder.id}"
@@ -225,7 +222,7 @@ def start_training(
         "kind": KIND, "created": created, "asked": [dataset["name"] for dataset in described],
         "model": {"name": entry.name, "adapter_name": None, "precision": config.method},
         "datasets": described, "config": asdict(config), "name": name,
-        "output": None if output is None else str(output.absolute()), "n_threads": _n_threads(), **_program(),
+        "output": None if output is None else str(output.absolute()), "n_threads": n_threads(), **program(),
     }
     return Training(store.create(spec), settings)
 
@@ -238,25 +235,29 @@ def resume_training(folder: RunFolder, settings: Settings) -> Training:
     spec = folder.spec()
     if spec.get("kind") != KIND:
         raise UserError(f"Run {folder.id} is not a training run.", param="run")
-    log = read_log(folder)
+    find_model(spec["model"]["name"], settings)
+    check_resumable(folder, settings)
+    return Training(folder, settings)
+
+
+def check_resumable(folder: RunFolder, settings: Settings) -> None:
+    """Raises: UserError saying what differs, if data or program are not as they were, or the run was thrown away."""
+    spec, log = folder.spec(), read_log(folder)
     if log.is_discarded:
         raise UserError(f"Run {folder.id} was thrown away. Start a new run.", param="run")
     if settings.is_public and log.steps:
         raise UserError("A public demo keeps nothing to go on with. Start a new run.", param="run")
-    find_model(spec["model"]["name"], settings)
-    program = _program()
-    found = [name for name, value in program.items() if spec.get(name) != value] + differing_files(spec)
+    found = [name for name, value in program().items() if spec.get(name) != value] + differing_files(spec)
     if found:
         raise UserError(
             f"Run {folder.id} cannot go on: it differs in: {', '.join(found)}. Start a new run.", param="run"
         )
-    return Training(folder, settings)
 
 
 def discard(folder: RunFolder) -> None:
     """Throw away checkpoints and adapter of a run that this program holds; its log stays."""
     try:
-        for name in (CHECKPOINTS, ADAPTER, MODEL):
+        for name in (CHECKPOINTS, ADAPTER, MODEL, CLASSIFIER):
             if (folder.path / name).exists():
                 shutil.rmtree(folder.path / name)
     except OSError as error:
@@ -278,12 +279,13 @@ def config_of(spec: Spec) -> TrainConfig:
         raise UserError(f"Run {spec.get('id')} has no readable settings; start a new run.", param="run") from error
 
 
-def _program() -> Mapping[str, Any]:
+def program() -> Mapping[str, Any]:
+    """Everything of this program that decides what a run learns: a resumed run must find the same."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {"program": __version__, "recipe": RECIPE, "packages": versions}
 
 
-def _n_threads() -> int:
+def n_threads() -> int:
     """As many as torch would take: the cores that this process may use."""
     told_so = os.environ.get("OMP_NUM_THREADS", "")
     if told_so.isdigit() and int(told_so) > 0:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import llm_app
 from llm_app.config import Settings
@@ -41,6 +41,30 @@ class Outcome:
     def line(self) -> dict[str, str]:
         """As the last line of what a process tells."""
         return {"type": "outcome", "status": self.status, "reason": self.reason, "code": self.code}
+
+
+class Doing(Protocol):
+    """Training under way, in a process of its own or in this one. Iterate it, then ask how it ended."""
+
+    def __iter__(self) -> Iterator[Told]:
+        """What it tells."""
+        ...
+
+    def end_soon(self) -> None:
+        """Ask it to save and end, within one step. For any thread."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, saving nothing. For any thread."""
+        ...
+
+    def outcome(self) -> Outcome:
+        """How it ended. Raises: UserError if it did not say."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 class TrainChild:
@@ -108,6 +132,6 @@ def _environment(settings: Settings, n_threads: int) -> dict[str, str]:
     """The settings of this program, and as many threads as the run began with: sums depend on it."""
     found = {
         "PROOFBENCH_HOME": str(settings.home), "PROOFBENCH_PUBLIC": "1" if settings.is_public else "0",
-        "OMP_NUM_THREADS": str(n_threads), "MKL_NUM_THREADS": str(n_threads),
+        "OMP_NUM_THREADS": str(n_threads), "MKL_NUM_THREADS": str(n_threads), "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
     return found if settings.data is None else found | {"PROOFBENCH_DATA": str(settings.data)}

@@ -9,7 +9,7 @@ from llm_app.data.types import BadRow, Example, Note
 from llm_app.errors import UserError
 from llm_app.training.config import TrainConfig
 from llm_app.training.encode import Encoded, check_trainable, encode_all
-from llm_app.training.pairs import Pair, check_pairs, encode_pair
+from llm_app.training.pairs import NO_WORSE, Pair, check_pairs, encode_pair
 
 Tokens = Encoded | Pair
 SAME = (
@@ -68,10 +68,12 @@ def _seen(
         if config.objective != "dpo":
             only = config.responses_only
             return Seen(example, encode_all(example, tokenizer, max_length=max_length, responses_only=only, now=now))
+        if example.rejected is None:
+            return BadRow(example.origin, *NO_WORSE)
         pair = encode_pair(example, tokenizer, max_length=max_length, now=now)
         return Seen(example, (pair,)) if any(pair.trained) else BadRow(example.origin, *SAME)
     except UserError as error:
-        return BadRow(example.origin, error.message)
+        return BadRow(example.origin, error.message, f"对话模板不接受这个样本：{error.message}")
 
 
 def check_learnable(

@@ -7,9 +7,8 @@ from llm_app.config import Settings
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.train_child import Outcome, ProcessLost
 from llm_app.jobs.train_log import Told
-from llm_app.jobs.train_steps import outcome_last
+from llm_app.jobs.train_outcome import Stoppable, outcome_last
 from llm_app.jobs.train_worker import Handler, stop_on_signals
-from llm_app.training.trainer import Trainer
 
 
 class InPlace:
@@ -18,7 +17,7 @@ class InPlace:
     def __init__(self, folder: RunFolder, settings: Settings, n_threads: int) -> None:
         """`n_threads` is the launcher's to set."""
         self._folder, self._settings = folder, settings
-        self._trainer: Trainer | None = None
+        self._trainer: Stoppable | None = None
         self._outcome: Outcome | None = None
         self._handlers: list[tuple[signal.Signals, Handler]] = []
 
@@ -49,7 +48,7 @@ class InPlace:
         for number, handler in self._handlers:
             signal.signal(number, handler)
 
-    def _ready(self, trainer: Trainer) -> None:
+    def _ready(self, trainer: Stoppable) -> None:
         self._trainer = trainer
         self._handlers = stop_on_signals(trainer)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from llm_app.classify.training.events import Point, Scored
 from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.kept import plain, read_plain
@@ -50,10 +51,11 @@ class Discarded:
     """Checkpoints and adapter were thrown away."""
 
 
-Told = Event | Phase | Begun | Written | Discarded
+Found = TypeVar("Found")
+Told = Event | Point | Scored | Phase | Begun | Written | Discarded
 KINDS: Mapping[str, type[Any]] = {
     "step": Step, "validation": Validation, "saved": Saved, "note": Note, "phase": Phase, "begun": Begun,
-    "written": Written, "discarded": Discarded,
+    "written": Written, "discarded": Discarded, "point": Point, "scored": Scored,
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
@@ -65,6 +67,8 @@ class TrainLog:
     begun: Begun | None = None
     steps: list[Step] = field(default_factory=list)
     validations: list[Validation] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)  # of a classifier, what validations are of others
+    scored: list[Scored] = field(default_factory=list)  # the last word on each method and part
     notes: list[Note] = field(default_factory=list)
     written: Written | None = None
     is_discarded: bool = False
@@ -91,6 +95,8 @@ def told_of(line: Mapping[str, Any]) -> Told | None:
     values = {name: read_plain(value) for name, value in line.items() if name in kind.__dataclass_fields__}
     if "samples" in values:
         values["samples"] = tuple(tuple(sample) for sample in values["samples"])
+    if "scores" in values:
+        values["scores"] = {name: tuple(ends) for name, ends in values["scores"].items()}
     found: Told = kind(**values)
     return found
 
@@ -102,6 +108,7 @@ def read_log(folder: RunFolder) -> TrainLog:
     """
     begun, written, is_discarded = None, None, False
     steps, validations, notes = dict[int, Step](), dict[int, Validation](), list[Note]()
+    points, scored = dict[int, Point](), dict[tuple[str, str], Scored]()
     for number, line in enumerate(folder.events(), start=1):
         try:
             told = told_of(line)
@@ -114,6 +121,10 @@ def read_log(folder: RunFolder) -> TrainLog:
                 steps[told.step] = told
             case Validation():
                 validations[told.step] = told
+            case Point():
+                points[told.step] = told
+            case Scored():
+                scored[told.method, told.part] = told
             case Note():
                 notes.append(told)
             case Written():
@@ -121,6 +132,10 @@ def read_log(folder: RunFolder) -> TrainLog:
             case Discarded():
                 is_discarded, written = True, None
     return TrainLog(
-        begun, [steps[step] for step in sorted(steps)], [validations[step] for step in sorted(validations)], notes,
-        written, is_discarded,
+        begun, _by_step(steps), _by_step(validations), _by_step(points), list(scored.values()), notes, written,
+        is_discarded,
     )
+
+
+def _by_step(found: Mapping[int, Found]) -> list[Found]:
+    return [found[step] for step in sorted(found)]

@@ -1,4 +1,4 @@
-"""What comes of a training run, put where it is used: among the adapters of this machine, or in a folder asked for.
+"""What comes of a training run, put where it is used: among those of this machine, or in a folder asked for.
 
 It is a folder of its own there, whose files are links to those of the run: deleting either leaves the other whole.
 """
@@ -18,14 +18,15 @@ from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder, told, write_whole
 from llm_app.training.new_path import new_path
 
-ADAPTER, MODEL = "adapter", "model"  # what LoRA and what full training leave in the run's folder
+# What LoRA, what full training and what the training of a classifier leaves in the folder of the run.
+ADAPTER, MODEL, CLASSIFIER = "adapter", "model", "classifier"
 NOTE = "proofbench.json"  # of which base and, in a copy, of which run it is
 _NAME = re.compile(r"\w[\w. -]{0,63}")
 
 
 def place_of(method: str) -> str:
-    """The folder in the run's folder that a method leaves."""
-    return MODEL if method == "full" else ADAPTER
+    """The folder in the run's folder that a method leaves; for all methods of classifiers, `classifier`."""
+    return {"full": MODEL, CLASSIFIER: CLASSIFIER}.get(method, ADAPTER)
 
 
 def weights_digest(folder: Path) -> str:
@@ -39,7 +40,12 @@ def weights_digest(folder: Path) -> str:
 
 def shelf_of(place: str, settings: Settings) -> Path:
     """The folder from which results of this kind are offered."""
-    return settings.models if place == MODEL else settings.adapters
+    return {MODEL: settings.models, CLASSIFIER: settings.classifiers}.get(place, settings.adapters)
+
+
+def target_of(output: Path, place: str) -> Path:
+    """Where a folder that was asked for gets the result: below it, but a classifier is the folder itself."""
+    return output if place == CLASSIFIER else output / place
 
 
 def check_name(name: str, method: str, settings: Settings) -> None:
@@ -62,10 +68,9 @@ def free_name(model: str, method: str, settings: Settings) -> str:
 
 def check_output(output: Path, method: str) -> None:
     """Raises: UserError if something lies already where the result is to go."""
-    if (output / place_of(method)).exists():
-        raise UserError(
-            f"{output / place_of(method)} exists already. Choose another folder, or delete it.", param="output"
-        )
+    target = target_of(output, place_of(method))
+    if _is_taken(target):
+        raise UserError(f"{target} exists already. Choose another folder, or delete it.", param="output")
 
 
 def put(source: Path, target: Path, run: str, *, earlier: str | None = None) -> bool:
@@ -73,13 +78,18 @@ def put(source: Path, target: Path, run: str, *, earlier: str | None = None) -> 
 
     Raises: UserError if it cannot be written.
     """
-    if target.exists() and run_of(target) not in (run, earlier or run):
+    if _is_taken(target) and run_of(target) not in (run, earlier or run):
         return False
     with new_path(target, replaces=True) as partial:
         shutil.copytree(source, partial, copy_function=_link)
         note = json.loads((partial / NOTE).read_text(encoding="utf-8"))
         write_whole(partial / NOTE, json.dumps({**note, "run": run}, indent=2, ensure_ascii=False) + "\n")
     return True
+
+
+def _is_taken(target: Path) -> bool:
+    """Whether something stands there; an empty folder is nothing."""
+    return target.exists() and not (target.is_dir() and not any(target.iterdir()))
 
 
 def run_of(folder: Path) -> str | None:
@@ -95,7 +105,7 @@ def offered(run: RunFolder, settings: Settings) -> list[Path]:
     names = set[Any]()
     with contextlib.suppress(UserError):  # a damaged log names nothing
         names = {event.get("name") for event in run.events() if event.get("type") == "written"}
-    shelves = ((settings.adapters, ADAPTER), (settings.models, MODEL))
+    shelves = [(shelf_of(place, settings), place) for place in (ADAPTER, MODEL, CLASSIFIER)]
     return sorted(
         folder
         for shelf, place in shelves if shelf.is_dir()

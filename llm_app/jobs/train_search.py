@@ -14,9 +14,18 @@ from llm_app.data.mix import DatasetSpec
 from llm_app.engine.catalog import find_model
 from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder, RunNotFound
-from llm_app.jobs.search import Plan, Search, Tick
+from llm_app.jobs.search import Plan, Search, Tick, read_trials
 from llm_app.jobs.store import RunStore
-from llm_app.jobs.train import CHECKPOINTS, Start, Training, config_of, discard, resume_training, start_training
+from llm_app.jobs.train import (
+    CHECKPOINTS,
+    RECIPE,
+    Start,
+    Training,
+    config_of,
+    discard,
+    resume_training,
+    start_training,
+)
 from llm_app.jobs.train_child import TrainChild
 from llm_app.jobs.train_data import dataset_json, datasets_of, differing_files
 from llm_app.jobs.train_log import read_log
@@ -36,7 +45,7 @@ from llm_app.training.events import Step, Validation
 from llm_app.training.reporting import check_reporter
 from llm_app.training.search_config import SearchConfig
 from llm_app.training.search_proposals import check_strategy
-from llm_app.training.search_space import Params, parse_space
+from llm_app.training.search_space import Params, n_combinations, parse_space
 
 KIND = "search"
 LINK = "search.json"  # in the run of a trial: which search it belongs to, and its number there
@@ -179,7 +188,7 @@ def start_search(
         "model": {"name": entry.name, "adapter_name": None, "precision": config.method},
         "datasets": [dataset_json(dataset) for dataset in datasets],
         "config": asdict(config), "search": asdict(search), "name": name,
-        "output": None if output is None else str(output.absolute()),
+        "output": None if output is None else str(output.absolute()), "recipe": RECIPE,
     }
     return _search((store or RunStore.of(settings)).create(spec), settings, TrainChild)
 
@@ -190,13 +199,16 @@ def resume_search(
     """The rest of a search. Trials that ended are not run again. `start`: what makes the process of a trial.
 
     `budget`: other `trials` or `minutes` than before, those made among them; a search that is over goes on with more.
-    Raises: UserError if it is none, its spec is damaged, its data is not what it was, or the budget is out of range.
+    Raises: UserError if it is none, its spec is damaged, its data or this program is not what it was, or the budget is
+    out of range.
     """
     spec = folder.spec()
     if spec.get("kind") != KIND or spec.get("of") != "train":
         raise UserError(f"Run {folder.id} is not a search over training.", param="run")
     find_model(spec["model"]["name"], settings)
-    differing = differing_files(spec)
+    # Losses of trials that made other steps of the same examples cannot be ranked together.
+    differing = [] if spec.get("recipe") == RECIPE else ["how examples become steps"]
+    differing += differing_files(spec)
     if differing:
         raise UserError(
             f"Search {folder.id} cannot go on: {', '.join(differing)} is not what it was. Start a new one.", param="run"
@@ -206,6 +218,25 @@ def resume_search(
         with folder:
             folder.append([{"type": "budget", "trials": asked.trials, "minutes": asked.minutes}])
     return _search(folder, settings, start)
+
+
+def extend_search(folder: RunFolder, n_trials: int, settings: Settings, *, start: Start = TrainChild) -> Search:
+    """A search that is over, with so many more trials; a limit of minutes that it had no longer holds.
+
+    Raises: UserError if there is nothing left to try; else as `resume_search`.
+    """
+    n_tried, n_all = len(read_trials(folder.events())), n_settings(folder)
+    if n_all is not None and n_tried >= n_all:
+        raise UserError(f"All {n_all:,} settings of its space were tried. Start a search of another space.")
+    return resume_search(folder, settings, start=start, budget={"trials": n_tried + n_trials, "minutes": None})
+
+
+def n_settings(folder: RunFolder) -> int | None:
+    """How many different settings the space of a search has; None if it has ranges, which have no end.
+
+    Raises: UserError if its spec is damaged.
+    """
+    return n_combinations(parse_space(search_of(folder).space, TrainConfig))
 
 
 def _search(folder: RunFolder, settings: Settings, start: Start) -> Search:

@@ -21,7 +21,7 @@ from llm_app.jobs.folder import RunFolder
 from llm_app.logs import configure_logging
 
 if TYPE_CHECKING:
-    from llm_app.training.trainer import Trainer
+    from llm_app.jobs.train_outcome import Stoppable
 
 Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None  # as the module signal has them
 
@@ -42,14 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
     _belong_to(options.parent)
     from llm_app.jobs.train_child import Outcome
     from llm_app.jobs.train_log import line_of
-    from llm_app.jobs.train_steps import outcome_last
+    from llm_app.jobs.train_outcome import outcome_last
 
     for told in outcome_last(RunFolder(options.run), Settings.from_environment(), stop_on_signals):
         tell(told.line() if isinstance(told, Outcome) else line_of(told))
     return 0
 
 
-def stop_on_signals(trainer: "Trainer") -> "list[tuple[signal.Signals, Handler]]":
+def stop_on_signals(trainer: "Stoppable") -> "list[tuple[signal.Signals, Handler]]":
     """From here on SIGTERM and Ctrl+C mean: save, and end in good order. Gives what they meant before."""
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stop()

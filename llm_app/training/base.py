@@ -55,7 +55,7 @@ def load_base(
     Raises: ModelRejected, or UserError if the files or the device do not suit the method.
     """
     device = device or choose_device(ModelConfig(entry.name, device=config.device))
-    dtype = _dtype(config, device)
+    dtype = compute_dtype(config.precision, device)
     source = open_source(entry)
     tokenizer = source.tokenizer()
     template = ChatTemplate.of(tokenizer)
@@ -86,10 +86,10 @@ def load_base(
     return Base(entry, model, tokenizer, template, identity, device, dtype, precision, n_context, tuple(notes))
 
 
-def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it faster than float32."""
-    if config.precision != "auto":
-        return torch.bfloat16 if config.precision == "bf16" else torch.float32
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What passes through the model: of `auto`, bfloat16 where the device multiplies it faster than float32."""
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bf16" else torch.float32
     is_fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else can_prepack()
     return torch.bfloat16 if is_fast else torch.float32
 

@@ -2,13 +2,31 @@
 
 import math
 from collections.abc import Iterable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from llm_app.training.config import TrainConfig
-
 BETAS, EPSILON = (0.9, 0.999), 1e-8
+
+
+class Scheduled(Protocol):
+    """Options of a training, as far as they decide the learning rate."""
+
+    @property
+    def peak_rate(self) -> float:
+        """The highest rate."""
+        ...
+
+    @property
+    def warmup(self) -> float:
+        """Share of the steps in which the rate rises."""
+        ...
+
+    @property
+    def schedule(self) -> str:
+        """How it falls then: linear, cosine or constant."""
+        ...
 
 
 class Weights:
@@ -85,7 +103,7 @@ def clip(gradient: Tensor, longest: float) -> float:
     return norm
 
 
-def rate_at(step: int, n_steps: int, config: TrainConfig) -> float:
+def rate_at(step: int, n_steps: int, config: Scheduled) -> float:
     """Learning rate of a step, from 0: it rises over the warm-up and is never zero, then falls as the schedule says."""
     n_warm = math.ceil(n_steps * config.warmup)
     if step < n_warm:

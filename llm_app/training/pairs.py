@@ -9,6 +9,8 @@ from llm_app.data.types import BadRow, Example
 from llm_app.errors import UserError
 from llm_app.training.encode import Encoded, encode, told_of_left_out
 
+NO_WORSE = ("It has no worse answer to compare with.", "没有可供比较的较差回答。")
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -47,7 +49,7 @@ def encode_pair(example: Example, tokenizer: Any, *, max_length: int, now: datet
     Raises: UserError if it has none, or the chat template does not take the conversation.
     """
     if example.rejected is None:
-        raise UserError("It has no worse answer to compare with.")
+        raise UserError(NO_WORSE[0])
     chosen, rejected = (
         encode(each, tokenizer, max_length=max_length, responses_only=True, now=now)
         for each in _both(example, example.rejected)

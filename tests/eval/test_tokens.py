@@ -11,9 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from eval.types import Unscored
 from llm_app.config import ModelConfig, Settings
+from llm_app.engine.encoding import Encoding
 from llm_app.engine.host import Host
 from llm_app.jobs.answers import EngineModel
-from llm_app.jobs.encoding import Encoding
 from tests.tiny import make_tokenizer
 
 PAIRS = [

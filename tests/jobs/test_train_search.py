@@ -21,7 +21,7 @@ from llm_app.errors import Cancelled, UserError
 from llm_app.flags import read_flags
 from llm_app.jobs.search import Search
 from llm_app.jobs.store import RunStore
-from llm_app.jobs.train import config_of
+from llm_app.jobs.train import RECIPE, config_of
 from llm_app.jobs.train_in_place import InPlace
 from llm_app.jobs.train_log import read_log
 from llm_app.jobs.train_search import TrainTrials, resume_search, start_search
@@ -98,7 +98,7 @@ def test_what_led_before_makes_room_for_the_best_also_where_the_name_of_the_sear
 ) -> None:
     asked, store = SearchConfig(space=(RATES,), strategy="grid"), RunStore.of(settings)
     search = search_of(tiny_llama, data, settings, asked, name="found")
-    (settings.adapters / "found").mkdir(parents=True)  # somebody else's
+    (settings.adapters / "found" / "adapter").mkdir(parents=True)  # somebody else's
     trials = []
     for number in range(2):
         trial = store.create({"kind": "train"})
@@ -183,6 +183,15 @@ def test_a_search_whose_data_has_changed_does_not_go_on(tiny_llama: Path, data: 
     data.write_text(data.read_text() * 2)
     with pytest.raises(UserError, match="data.jsonl is not what it was"):
         resume_search(search.folder, settings)
+
+
+def test_a_search_of_an_earlier_recipe_does_not_go_on(tiny_llama: Path, data: Path, settings: Settings) -> None:
+    folder = search_of(tiny_llama, data, settings, SearchConfig(space=(RATES,))).folder
+    spec = json.loads((folder.path / "spec.json").read_text())
+    assert spec["recipe"] == RECIPE
+    (folder.path / "spec.json").write_text(json.dumps(spec | {"recipe": RECIPE - 1}))
+    with pytest.raises(UserError, match="how examples become steps is not what it was"):
+        resume_search(folder, settings)
 
 
 @pytest.mark.verify

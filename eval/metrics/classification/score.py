@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
 Label = int | str
+N_BINS = 15  # of the calibration error
 
 
 class ClassScores(TypedDict):
@@ -92,15 +93,34 @@ def classification(
     return result
 
 
-def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, *, n_bins: int = 15) -> float:
+def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, *, n_bins: int = N_BINS) -> float:
     """How far accuracy is from confidence, over bins of equal width; `references` are column numbers."""
+    return float(calibration_error_of_sums(calibration_rows(probabilities, references, n_bins=n_bins).sum(axis=0)))
+
+
+def calibration_rows(
+    probabilities: ArrayLike, references: ArrayLike, *, n_bins: int = N_BINS
+) -> NDArray[np.float64]:
+    """Rows (n, n_bins + 1) whose sums give the error: how far each is from its confidence, in its bin, and a 1."""
     table, truths = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    confidence, places = confidence_bins(table, n_bins)
+    rows = np.zeros((len(truths), n_bins + 1))
+    rows[np.arange(len(truths)), places] = (table.argmax(axis=1) == truths) - confidence
+    rows[:, -1] = 1
+    return rows
+
+
+def calibration_error_of_sums(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The calibration error of summed `calibration_rows`: the `statistic` for the bootstrap."""
+    error: NDArray[np.float64] = np.abs(totals[..., :-1]).sum(axis=-1) / totals[..., -1]
+    return error
+
+
+def confidence_bins(table: NDArray[np.float64], n_bins: int) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    """The highest probability of each row, and which bin it falls into."""
     confidence = table.max(axis=1)
-    is_right = table.argmax(axis=1) == truths
     # Bins are open below and closed above, as in the source; a confidence of 0 cannot occur.
-    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    gaps = np.bincount(bins, weights=is_right - confidence, minlength=n_bins)
-    return float(np.abs(gaps).sum() / len(truths))
+    return confidence, np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
 
 
 def class_counts(predictions: ArrayLike, references: ArrayLike, n_classes: int) -> NDArray[np.float64]:
