@@ -13,6 +13,7 @@ from llm_app.web import text
 from llm_app.web.assets import PackPage, assets_route
 from llm_app.web.benchmark.tab import build_benchmark_tab
 from llm_app.web.chat.tab import build_chat_tab
+from llm_app.web.classify.tab import build_classify_tab
 from llm_app.web.look.theme import head, theme
 from llm_app.web.model.bar import build_model_bar
 from llm_app.web.sessions import keep_little
@@ -20,7 +21,10 @@ from llm_app.web.tune.tab import build_tune_tab
 from llm_app.web.visitor import GiveSecret
 
 # A tab is one file and one line here: the name of its label, and what builds it.
-TABS = (("tab_chat", build_chat_tab), ("tab_benchmark", build_benchmark_tab), ("tab_tune", build_tune_tab))
+TABS = (
+    ("tab_chat", build_chat_tab), ("tab_classify", build_classify_tab), ("tab_benchmark", build_benchmark_tab),
+    ("tab_tune", build_tune_tab),
+)  # fmt: skip
 
 MAX_SESSIONS = 200  # by default gradio keeps 10,000 of them
 MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would wait behind slow handlers

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.i18n import I18nData
 
+from llm_app.classify.config import ClassifierConfig, ZeroShotConfig
 from llm_app.config import ModelConfig, SamplingConfig
 from llm_app.options import Text, options_of
 from llm_app.training.config import TrainConfig
@@ -20,6 +21,8 @@ from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.words import (
     benchmark,
     chat,
+    classify,
+    classify_scores,
     compare,
     comparison,
     errors,
@@ -53,8 +56,14 @@ def merged(*parts: Mapping[str, Text]) -> dict[str, Text]:
 STRINGS = merged(
     frame.STRINGS, model.STRINGS, chat.STRINGS, keep.STRINGS, runs.STRINGS, benchmark.STRINGS,
     results.STRINGS, metrics.STRINGS, comparison.STRINGS, tools.STRINGS, compare.STRINGS, tokens.STRINGS,
-    errors.STRINGS, own_data.STRINGS, tune.STRINGS, tune_data.STRINGS,
+    errors.STRINGS, own_data.STRINGS, tune.STRINGS, tune_data.STRINGS, classify.STRINGS, classify_scores.STRINGS,
 )
+
+
+# The options that have controls of their own name.
+CONFIGS = (
+    SamplingConfig, ModelConfig, BenchmarkConfig, TrainConfig, SearchConfig, ZeroShotConfig, ClassifierConfig,
+)  # fmt: skip
 
 
 def both(name: str, **values: object) -> str:
@@ -86,7 +95,7 @@ def filled(name: str, **values: object) -> Text:
 
 def label(name: str) -> I18nData:
     """A label that the browser shows in its own language."""
-    if name not in STRINGS:
+    if name not in _ENGLISH:
         raise KeyError(name)
     return I18N(name)
 
@@ -102,8 +111,9 @@ def option_help(config: type[Any], field: str) -> I18nData:
 
 
 def _translations() -> list[dict[str, str]]:
-    texts = dict(STRINGS)
-    for config in (SamplingConfig, ModelConfig, BenchmarkConfig, TrainConfig, SearchConfig):
+    # A sentence with values is put together here, and no label: the browser need not have it.
+    texts = {name: words for name, words in STRINGS.items() if "{" not in words[0]}
+    for config in CONFIGS:
         for field, info in options_of(config):
             texts[f"{config.__name__}_{field.name}"] = info.label
             texts[f"{config.__name__}_{field.name}_help"] = info.help

@@ -106,9 +106,11 @@ def texts(conversation: list[dict[str, Any]]) -> list[str]:
 
 
 @contextmanager
-def serving(home: Path, model: Path | None, *, is_public: bool = False) -> Iterator[Site]:
-    """Serve page and API; the folder `model` is loaded under the name "tiny"."""
-    settings = Settings(home=home, is_public=is_public)
+def serving(
+    home: Path, model: Path | None, *, is_public: bool = False, data: Path | None = None
+) -> Iterator[Site]:
+    """Serve page and API; the folder `model` is loaded under the name "tiny", data sets are read from `data`."""
+    settings = Settings(home=home, is_public=is_public, data=data)
     for folder in (settings.models, settings.adapters):
         folder.mkdir(parents=True, exist_ok=True)
     serve = ServeConfig()

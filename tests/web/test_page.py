@@ -59,11 +59,11 @@ def test_home_data_and_the_program_itself_are_never_served(tmp_path: Path) -> No
 def test_every_sentence_of_the_page_exists_in_both_languages() -> None:
     english, chinese = text.I18N.translations["en"], text.I18N.translations["zh-CN"]
     assert english.keys() == chinese.keys()
-    for name in english:
-        assert english[name].strip() and chinese[name].strip(), name
-        english_values = sorted(part.split("}")[0].split(":")[0] for part in english[name].split("{")[1:])
-        chinese_values = sorted(part.split("}")[0].split(":")[0] for part in chinese[name].split("{")[1:])
-        assert english_values == chinese_values, name
+    sentences = text.STRINGS | {name: (english[name], chinese[name]) for name in english}
+    for name, pair in sentences.items():
+        assert all(words.strip() for words in pair), name
+        values = [sorted(part.split("}")[0].split(":")[0] for part in words.split("{")[1:]) for words in pair]
+        assert values[0] == values[1], name
 
 
 def test_no_sentence_is_left_that_nothing_shows() -> None:
@@ -100,7 +100,7 @@ def test_every_option_has_a_control_with_its_own_label(site: Site) -> None:
 
 
 def test_a_tab_is_one_line() -> None:
-    assert [name for name, _ in TABS] == ["tab_chat", "tab_benchmark", "tab_tune"]
+    assert [name for name, _ in TABS] == ["tab_chat", "tab_classify", "tab_benchmark", "tab_tune"]
     assert all(name in text.STRINGS for name, _ in TABS)
 
 

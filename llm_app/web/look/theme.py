@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 # A tab brings a style sheet, and a script where it needs one, and their names here.
 STYLES = (
     "frame.css", "model.css", "chat.css", "runs.css", "benchmark.css", "results.css",
-    "compare.css", "tokens.css", "own_data.css", "tune.css",
+    "compare.css", "tokens.css", "own_data.css", "tune.css", "classify.css",
 )
 SCRIPTS = ("page.js", "tabs.js", "results.js", "tokens.js", "outdated.js")
 
@@ -99,7 +99,7 @@ def head() -> str:
     styles = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     modules = "".join(f'<script type="module">\n{script}</script>' for script in scripts)
-    outdated = {"outdated": STRINGS["page_outdated"], "reload": STRINGS["page_reload"]}
+    outdated = {name: STRINGS[name] for name in ("page_outdated", "page_lost", "page_reload")}
     modules = modules.replace("LANGUAGE_MODULE", language_module()).replace("TAB_WORDS", json.dumps(tab_words()))
     modules = modules.replace("OUTDATED_WORDS", json.dumps(outdated))
     return f"<style>\n{styles}</style>{modules}"

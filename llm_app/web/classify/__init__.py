@@ -1,0 +1,1 @@
+"""The Classify tab: one text, a table, a training, and what came of them."""
