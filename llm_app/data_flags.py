@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_app.config import Settings
 from llm_app.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Files of examples, their weights, and corrections of what is found out about their columns."""
+    """Files of examples, their weights, the votes, and corrections of what is found out about columns of files."""
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data", nargs="+", action="extend", default=[], metavar="FILE",
@@ -35,19 +36,31 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--split-at", metavar="TEXT", help="What ends the prompt in plain text.")
     group.add_argument("--raw", action="store_true", help="Prompt and answer as they are, without the chat template.")
+    group.add_argument("--votes", action="store_true", help="The votes of the Chat tab as pairs: --objective dpo.")
 
 
 def given_data_flags(options: argparse.Namespace) -> list[str]:
     """Names of those flags that were given."""
-    names = ("data", "sets", "weights", "mapping", "layout", "columns", "split_at", "raw")
+    names = ("data", "sets", "weights", "mapping", "layout", "columns", "split_at", "raw", "votes")
     return [name for name in names if getattr(options, name)]
 
 
-def datasets_of(options: argparse.Namespace) -> "list[DatasetSpec]":
-    """The data sets that were named.
+def datasets_of(options: argparse.Namespace, settings: Settings) -> "list[DatasetSpec]":
+    """The files that were named, and the votes as one more.
 
-    Raises: UserError if none was, or what is said of them does not fit together.
+    Raises: UserError if there is nothing, or what is said of the files does not fit together.
     """
+    if not options.votes:
+        return _named(options)
+    from llm_app.data.mix import DatasetSpec
+    from llm_app.votes import VoteBook
+
+    # What is said of columns and weights is said of the files that were named.
+    named = _named(options) if options.data else []
+    return [*named, DatasetSpec(str(VoteBook.of(settings).write_pairs()))]
+
+
+def _named(options: argparse.Namespace) -> "list[DatasetSpec]":
     if not options.data:
         raise UserError("Name at least one file of examples: --data FILE", param="data")
     weights = options.weights or [1.0] * len(options.data)

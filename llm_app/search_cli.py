@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 def _start(options: argparse.Namespace, settings: Settings) -> "Search":
     config, asked = read_flags(options, TrainConfig), read_flags(options, SearchConfig)
     parse_space(asked.space, TrainConfig)  # a mistyped option is told before files are read
-    datasets = datasets_of(options)
+    datasets = datasets_of(options, settings)
     from llm_app.jobs.train_search import start_search
 
     output = None if options.output is None else Path(options.output).expanduser().absolute()

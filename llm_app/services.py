@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from llm_app.config import ServeConfig, Settings
 from llm_app.engine.host import Host
@@ -66,14 +67,25 @@ class Services:
         return gone
 
     def _check_unused(self, folder: Path) -> None:
+        """Raises: UserError if a loaded model is read from this folder, or has it attached."""
+        name, use = _name(folder), self._use_of(folder, self.host)
+        if use is not None:
+            what = "attached to the loaded model. Detach it" if use == "adapter" else "the loaded model. Unload it"
+            raise UserError(f"{name} is {what}, then delete the run.", param="run")
+        if self._use_of(folder, self.second.host) is not None:
+            raise UserError(
+                f"{name} is in use by the second model of Compare. Choose another comparison there, or press Unload,"
+                " then delete the run.", param="run",
+            )  # fmt: skip
+
+    def _use_of(self, folder: Path, host: Host) -> Literal["adapter", "model"] | None:
         try:
-            loaded = self.host.loaded
+            loaded = host.loaded
         except UserError:  # there is none
-            return
-        is_attached = folder.parent == self.settings.adapters and folder.name in loaded.adapters.names
-        if is_attached or folder == loaded.entry.path:
-            what = "attached to the loaded model. Detach it" if is_attached else "the loaded model. Unload it"
-            raise UserError(f"{_name(folder)} is {what}, then delete the run.", param="run")
+            return None
+        if folder.parent == self.settings.adapters and folder.name in loaded.adapters.names:
+            return "adapter"
+        return "model" if folder == loaded.entry.path else None
 
     def _run(self, store: RunStore, run_id: str) -> RunFolder:
         return RunFolder(store.root / store.read(run_id).id)  # damaged ones, too

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.files.strict_json import Refused
 from eval.tasks.own_file import MAX_LABELS, PLACEHOLDER, Kind, TaskFile, data_file
 from eval.tasks.own_rows import Row, read_rows
 from eval.types import EvaluationError
@@ -29,14 +30,26 @@ NEEDS: Mapping[Kind, tuple[str, ...]] = {
 }
 
 
-class BadRow(Exception):
-    """Why a row cannot be used."""
+class BadRow(Refused):
+    """This row cannot be used, for a reason in English and in Chinese; the others can."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that is left out, and why."""
+
+    line: int
+    reason: str
+    reason_zh: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"
 
 
 class NoUsableRow(EvaluationError):
     """No row of a file can be used. `dropped`: as in `Docs`."""
 
-    def __init__(self, message: str, dropped: Sequence[str]) -> None:
+    def __init__(self, message: str, dropped: Sequence[Dropped]) -> None:
         super().__init__(message)
         self.dropped = tuple(dropped)
 
@@ -48,7 +61,7 @@ class Docs:
     prompt: str
     samples: list[Doc]
     examples: list[Doc]
-    dropped: list[str]  # "line 3: why"
+    dropped: list[Dropped]  # by line
     labels: tuple[str, ...] = ()
     are_letters: bool = False  # the prompt lists the choices, so that a letter is the answer
 
@@ -106,23 +119,23 @@ def _rows(path: Path, file: TaskFile, name: str, names: Sequence[str]) -> list[R
 
 def _usable(
     where: str, rows: Sequence[Row], doc: Callable[[Row], Doc], *, may_skip: bool
-) -> tuple[list[Doc], list[str]]:
+) -> tuple[list[Doc], list[Dropped]]:
     docs: list[Doc] = []
-    reasons: dict[str, list[int]] = {}
+    reasons: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         try:
             if row.problem:
-                raise BadRow(row.problem)
+                raise row.problem
             docs.append(doc(row))
-        except BadRow as error:
-            reasons.setdefault(str(error), []).append(row.line)
+        except Refused as error:
+            reasons.setdefault((error.reason, error.reason_zh), []).append(row.line)
     n_bad = len(rows) - len(docs)
     said = "; ".join(
         f"{reason} ({'line' if len(lines) == 1 else f'{len(lines)} rows, first in line'} {lines[0]})"
-        for reason, lines in list(reasons.items())[:3]
+        for (reason, _), lines in list(reasons.items())[:3]
     ) + (f"; and {len(reasons) - 3} more reasons" if len(reasons) > 3 else "")
-    by_line = sorted((line, reason) for reason, lines in reasons.items() for line in lines)
-    dropped = [f"line {line}: {reason}" for line, reason in by_line]
+    found = [Dropped(line, *reason) for reason, lines in reasons.items() for line in lines]
+    dropped = sorted(found, key=lambda row: row.line)
     if not docs:
         raise NoUsableRow(f"{where}: no usable examples: {n_bad} dropped because {said}.", dropped)
     if n_bad and not may_skip:
@@ -170,13 +183,13 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, list | dict):
-        raise BadRow(f"{name} is a {type(value).__name__}, not text")
+        raise BadRow(f"{name} is a {type(value).__name__}, not text", f"{name} 是 {type(value).__name__}，不是文本")
     if value is None or not value.strip():
-        raise BadRow(f"{name} is empty")
+        raise BadRow(f"{name} is empty", f"{name} 为空")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise BadRow(f"{name} holds half a character") from None
+        raise BadRow(f"{name} holds half a character", f"{name} 含有半个字符") from None
     return str(value)
 
 
@@ -185,7 +198,7 @@ def _texts(name: str, value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
     texts = [_text(name, item) for item in values if item is not None and item != ""]
     if not texts:
-        raise BadRow(f"{name} is empty")
+        raise BadRow(f"{name} is empty", f"{name} 为空")
     return texts
 
 
@@ -204,7 +217,8 @@ def _labels(file: TaskFile, rows: Sequence[Row]) -> list[str]:
 def _label(file: TaskFile, row: Row, words: Mapping[str, str]) -> str:
     label = _text(_called(file, "label"), _cell(file, row, "label")).strip()
     if label not in words:
-        raise BadRow(f"label {label[:40]!r} is none of {', '.join(list(words)[:10])}")
+        known = ", ".join(list(words)[:10])
+        raise BadRow(f"label {label[:40]!r} is none of {known}", f"标签 {label[:40]!r} 不在 {known} 之中")
     return words[label]
 
 
@@ -215,12 +229,17 @@ def _letter(number: int) -> str:
 def _choices(file: TaskFile, row: Row) -> list[str]:
     value = _cell(file, row, "choices")
     if not isinstance(value, list):
-        raise BadRow("choices is no list; in a table name its columns: `columns: {choices: [A, B, C, D]}`")
+        raise BadRow(
+            "choices is no list; in a table name its columns: `columns: {choices: [A, B, C, D]}`",
+            "choices 不是列表；表格须写明各列：`columns: {choices: [A, B, C, D]}`",
+        )
     while value and value[-1] in (None, ""):
         value = value[:-1]  # a table has as many columns as its longest row needs
     choices = [_text("a choice", item).strip() for item in value]
     if not 2 <= len(choices) <= MAX_CHOICES or len(set(choices)) < len(choices):
-        raise BadRow(f"choices must be 2 to {MAX_CHOICES}, all different")
+        raise BadRow(
+            f"choices must be 2 to {MAX_CHOICES}, all different", f"选项须为 2 至 {MAX_CHOICES} 个，且互不相同"
+        )
     return choices
 
 
@@ -260,8 +279,12 @@ def _choice(file: TaskFile, row: Row, form: str) -> Doc:
     answer = _cell(file, row, "answer")
     number = _position(answer, choices, form)
     if number is None:
-        told = {"text": "is none of the choices", "letter": "is no letter of a choice"}.get(
-            form, f"is no number of a choice, counted {form.replace('_', ' ')}"
-        )
-        raise BadRow(f"answer {_text('answer', answer)[:40]!r} {told}")
+        told, told_zh = {
+            "text": ("is none of the choices", "不是选项之一"),
+            "letter": ("is no letter of a choice", "不是选项的字母"),
+            "from_0": ("is no number of a choice, counted from 0", "不是选项的序号（从 0 起）"),
+            "from_1": ("is no number of a choice, counted from 1", "不是选项的序号（从 1 起）"),
+        }[form]  # fmt: skip
+        text = repr(_text("answer", answer)[:40])
+        raise BadRow(f"answer {text} {told}", f"答案 {text} {told_zh}")
     return {"choices": choices, "target": number}

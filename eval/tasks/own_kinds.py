@@ -106,8 +106,8 @@ class OwnTask(ConfigurableTask):
             "generation_kwargs": self.generation(),
             "metadata": {
                 "version": self.version, "kind": self.file.kind, "language": self.file.language,
-                "data": self.file.data, "n_dropped": len(self._docs.dropped), "dropped": self._docs.dropped[:10],
-                **self.metadata(),
+                "data": self.file.data, "n_dropped": len(self._docs.dropped),
+                "dropped": [str(row) for row in self._docs.dropped[:10]], **self.metadata(),
             },
         }
 

@@ -11,7 +11,7 @@ from eval.types import EvaluationError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LINES = (".jsonl", ".ndjson")
-NO_OBJECT = 'each line must be an object, such as {"text": "..."}'
+NO_OBJECT = Refused('each line must be an object, such as {"text": "..."}', '每行须为一个对象，例如 {"text": "..."}')
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Row:
 
     line: int
     cells: dict[str, Any]
-    problem: str = ""
+    problem: Refused | None = None
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -59,7 +59,7 @@ def _of_json_lines(text: str) -> Iterator[Row]:
         if isinstance(value, dict):
             yield Row(line, value)
         else:
-            yield Row(line, {}, value.reason if isinstance(value, Refused) else NO_OBJECT)
+            yield Row(line, {}, value if isinstance(value, Refused) else NO_OBJECT)
 
 
 def _of_table(name: str, text: str, delimiter: str) -> Iterator[Row]:

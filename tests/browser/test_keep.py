@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from llm_app.web.chat.views import MAX_SHOWN
+from tests.browser.conftest import Watched
 from tests.browser.test_chat import answered, messages, replies, say, short
 from tests.web.keeping import kept
 from tests.web.site import Site, serving
@@ -161,6 +162,20 @@ def test_W5_an_open_page_says_that_it_is_outdated_when_the_program_was_started_a
     page.get_by_role("button", name="重新加载").click()
     expect(page.locator("#message textarea")).to_be_visible()
     expect(page.locator("#outdated")).to_have_count(0)
+
+
+def test_W5_an_open_page_says_that_its_server_is_gone_and_loads_itself_again_when_there_is_one(
+    open_page: Callable[..., Page], watched: Watched
+) -> None:
+    page = open_page(language="zh-CN")
+    page.context.set_offline(True)
+    page.click("#unload")  # whatever asks the server
+    expect(page.get_by_role("alert").filter(has_text="服务器没有响应")).to_be_visible()
+    expect(page.get_by_text("Connection to the server was lost")).to_be_hidden()
+    page.context.set_offline(False)
+    expect(page.locator("#outdated")).to_have_count(0)
+    expect(page.locator("#message textarea")).to_be_visible()
+    watched.errors[:] = [error for error in watched.errors if not error.startswith("Failed to load resource")]
 
 
 @pytest.fixture

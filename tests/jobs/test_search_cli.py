@@ -16,6 +16,8 @@ from llm_app.training.search_trials import Trial
     (["--space", "rank=8,16", "--data", "x.jsonl", "--trials", "0"], "trials must be at least 1"),
     (["--resume", "a" * 12, "--rank", "8"], "leave out --rank"),
     (["--resume", "a" * 12, "--space", "rank=8"], "leave out --space"),
+    (["--resume", "a" * 12, "--votes"], "leave out --votes"),
+    (["--space", "rank=8,16", "--votes"], "names a winner"),
     (["--resume", "a" * 12, "--trials", "0"], "trials must be at least 1"),
     (["--resume", "a" * 12, "--trials", "9"], "no run"),
     (["--resume", "a" * 12], "no run"),

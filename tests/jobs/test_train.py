@@ -134,6 +134,10 @@ def test_a_run_whose_model_answers_is_not_deleted(settings: Settings, tiny_llama
     with pytest.raises(UserError, match="models/whole is the loaded model"):
         services.delete_run(services.runs(), run.id)
     services.host.unload()
+    list(services.second.load(ModelConfig(model="whole", precision="fp32")))
+    with pytest.raises(UserError, match="models/whole is in use by the second model of Compare"):
+        services.delete_run(services.runs(), run.id)
+    services.second.give_back()
     assert services.delete_run(services.runs(), run.id) == ["models/whole"]
     services.shutdown(0.0)
 

@@ -138,6 +138,7 @@ def test_of_a_pair_both_answers_are_counted_and_shown(tiny_llama: Path, tmp_path
     assert trained == ["two<|im_end|>", "three<|im_end|>"]
     assert [row.origin.line for row in made.bad_rows] == [3, 4]
     assert "its two answers are the same" in made.bad_rows[1].reason
+    assert "两个回答相同" in made.bad_rows[1].reason_zh
     assert next(sentences(made))[0].startswith("2 pairs to train on")
 
 
@@ -158,6 +159,7 @@ def test_a_row_that_the_template_refuses_is_listed_with_its_words(
     made = planned(tiny_llama, tmp_path, settings, [{"messages": turns} for turns in (told, calling, told)])
     assert [row.origin.line for row in made.bad_rows] == [2]
     assert "no place for an answer that calls a tool" in made.bad_rows[0].reason
+    assert "对话模板不接受这个样本" in made.bad_rows[0].reason_zh
     assert made.n_train == 2
 
 

@@ -13,7 +13,7 @@ from llm_app.conversations.tree import Conversation, Details
 from llm_app.data.mix import DatasetSpec, load
 from llm_app.errors import UserError
 from llm_app.messages import Message
-from llm_app.votes import VoteBook
+from llm_app.votes import Choice, VoteBook
 from llm_app.web.chat.learn import Learning
 from llm_app.web.gathered import ANSWERS, PAIRS, Gathered
 from llm_app.web.tune import data_draft as draft
@@ -99,8 +99,9 @@ def test_answers_and_votes_come_to_the_desk_by_a_click_and_votes_choose_preferen
     handlers = DataHandlers(services, made)
     assert all(shown["visible"] == "hidden" for shown in handlers.arrive(asking()).values())
     Gathered(services.settings).add(None, TALK)
-    for choice in ("a", "b", "tie"):
-        VoteBook.of(services.settings).add(vote(choice))  # type: ignore[arg-type]
+    choices: tuple[Choice, ...] = ("a", "b", "tie")
+    for choice in choices:
+        VoteBook.of(services.settings).add(vote(choice))
     assert all(shown["visible"] is True for shown in handlers.arrive(asking()).values())
     shown = handlers.answers(asking(), ())
     assert "1 examples" in words(shown[made.rows]) and "Messages with roles" in shown[made.chosen.about]

@@ -212,6 +212,32 @@ def test_a_second_model_is_given_back_before_another_is_loaded(site: Site) -> No
     assert second.host.status().state == "empty" and loader.failure is None
 
 
+def test_after_a_load_that_did_not_fit_what_would_is_a_press_away_and_load_works_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, handler = site.host, next(f.fn.__self__ for f in site.page.fns.values() if f.fn.__name__ == "look")
+    host.unload()
+    form = {"model": "tiny", "adapter": "", "device": "auto", "context_length": 0}
+    needs = fit.estimate(find_model("tiny", site.services.settings), ModelConfig("tiny", precision="fp32")).needs_bytes
+    monkeypatch.setattr(fit, "free_bytes", lambda device: needs - 1)
+    at_once(site, "load", "click", "fails", precision="fp32", **form)
+
+    def look() -> dict[str, Any]:
+        return {part.elem_id: value for part, value in handler.look("before").items() if part.elem_id}
+
+    wait_for(lambda: "Not loaded." in look()["model-status"], 30)
+    shown = look()
+    assert "Needs about" in shown["model-status"] and 'name="precision" value="bf16"' in shown["fit"]
+    assert (shown["load"]["visible"], shown["load"]["variant"]) == (True, "primary") and "value" not in shown["adapter"]
+    chosen = press(site, "fit-presses", "precision", "bf16", precision="fp32", **form)["precision"]["value"]
+    at_once(site, "load", "click", "works", precision=chosen, **form)
+    wait_for(lambda: host.status().state == "ready", 30)
+    assert host.loaded.precision == "bf16"
+    monkeypatch.undo()
+    for _ in host.load(ModelConfig("tiny", precision="fp32")):
+        pass
+
+
 def test_unload_gives_the_second_model_back_too(site: Site) -> None:
     second = with_second(site)
     site.ask("unload", "click")

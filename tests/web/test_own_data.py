@@ -101,7 +101,9 @@ def test_a_trial_shows_the_first_prompt_and_lists_each_unusable_row(shelf: TaskS
     draft = shelf.draft("capitals.csv", uploaded(tmp_path))
     tried = attempt(draft, checked(draft, raw()), None, uses_template=False)
     assert tried.requests[0].text == "Capital of France?" and tried.right == ("Paris",)
-    assert (tried.n_usable, tried.dropped) == (2, ("line 4: answer (column capital) is empty",))
+    assert (tried.n_usable, [str(row) for row in tried.dropped]) == (2, ["line 4: answer (column capital) is empty"])
+    shown = views.trial(tried, skips=False)
+    assert "第 4 行：" in shown and "answer (column capital) 为空" in shown
 
 
 def test_the_kept_task_asks_what_the_trial_showed(shelf: TaskShelf, tmp_path: Path) -> None:
@@ -209,7 +211,8 @@ def test_an_upload_fills_the_form_and_gradio_keeps_no_copy(settings: Settings, t
     _, update = begun(part, tmp_path)
     assert part.said(update, "own-kind") == "exact_match"
     assert part.said(update, "own-question")["value"] == "country"
-    assert "line 4: answer (column capital) is empty" in part.said(update, "own-trial")
+    assert "Line 4:" in part.said(update, "own-trial")
+    assert "answer (column capital) is empty" in part.said(update, "own-trial")
     assert not (tmp_path / "upload-capitals.csv").exists()
 
 
@@ -220,8 +223,8 @@ def test_a_file_of_which_no_row_can_be_used_says_of_each_why_and_is_not_kept(
     file = uploaded(tmp_path, "question,answer\nWhat?,\n,no question\n", "holes.csv")
     update = part.handlers.upload(gr.Request(), str(file))
     shown = part.said(update, "own-trial")
-    assert "None of the 2 rows can be used" in shown and "line 2: answer is empty" in shown
-    assert "line 3: question is empty" in shown
+    assert "None of the 2 rows can be used" in shown and "Line 2:" in shown and "answer is empty" in shown
+    assert "Line 3:" in shown and "question is empty" in shown
     draft = next(value for value in update.values() if isinstance(value, Draft))
     own = {"country": "question", "capital": "answer"}
     values = [own.get(value, value) if isinstance(value, str) else value for value in form(skips=True)]

@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 
 from llm_app.services import Services
-from llm_app.web.benchmark.exports import FORMS, ExportHandlers
+from llm_app.web.benchmark.exports import FORMS, ExportHandlers, Turns
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.handout import new_place
 from tests.web.made_results import choice_run, text_run
@@ -27,7 +27,7 @@ def made(services: Services, form: object, run: object, compared: object = (), v
     """(path of the file or None, what is said)."""
     save, said, preview = gr.DownloadButton(), gr.HTML(), gr.HTML()
     handlers = ExportHandlers(services, Shelf(services.settings), gr.Dropdown(), save, said, preview)
-    *_, shown = handlers.make(asking(visitor), form, run, compared)
+    *_, shown = handlers.make(asking(visitor), form, run, compared, Turns())
     return (Path(shown[save]["value"]) if save in shown else None), words(shown[said])
 
 
@@ -76,7 +76,7 @@ def test_a_public_page_tells_nobody_where_a_visitors_own_task_lies(tmp_path: Pat
     assert file is not None and str(tmp_path / "home") not in file.read_text(encoding="utf-8")
     parts = gr.Dropdown(), gr.DownloadButton(), gr.HTML(), gr.HTML()
     handlers = ExportHandlers(services, Shelf(services.settings), *parts)
-    assert "--tasks=mine" in handlers.choose(asking(visitor), run)[-1]
+    assert "--tasks=mine" in handlers.choose(asking(visitor), run, Turns())[-1]
 
 
 def test_two_exports_at_once_may_both_clear_away_what_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,19 +122,29 @@ def test_the_report_is_made_when_the_part_is_opened_and_a_form_that_was_chosen_s
     form, save, said, preview = gr.Dropdown(), gr.DownloadButton(), gr.HTML(), gr.HTML()
     handlers = ExportHandlers(services, Shelf(services.settings), form, save, said, preview)
     seen = gr.EventData(None, {"language": "zh-CN", "is_seen": True})
-    first, *_, last = handlers.begin(asking(), seen, None, run, ())
+    first, *_, last = handlers.begin(asking(), seen, None, run, (), Turns())
     assert first[form] == "html-zh" and "评测报告" in Path(last[save]["value"]).read_text(encoding="utf-8")
     for event, chosen in ((seen, "csv"), (gr.EventData(None, {"language": "zh-CN", "is_seen": False}), None)):
-        (kept,) = handlers.begin(asking(), event, chosen, run, ())
+        (kept,) = handlers.begin(asking(), event, chosen, run, (), Turns())
         assert save not in kept and form not in kept
 
 
-def test_the_menu_names_the_file_that_is_saved_whichever_of_two_is_ready_last(services: Services) -> None:
+def test_the_form_chosen_last_stays_though_the_report_is_ready_after_it(services: Services) -> None:
     run = choice_run(services.runs(), [True, False]).id
-    form, save = gr.Dropdown(), gr.DownloadButton()
+    form, save, turns = gr.Dropdown(), gr.DownloadButton(), Turns()
     handlers = ExportHandlers(services, Shelf(services.settings), form, save, gr.HTML(), gr.HTML())
-    slow = handlers.begin(asking(), gr.EventData(None, {"language": "en", "is_seen": True}), None, run, ())
-    shown = {**next(slow)}
-    for update in (*handlers.make(asking(), "csv", run, ()), *slow):
+    slow = handlers.begin(asking(), gr.EventData(None, {"language": "en", "is_seen": True}), None, run, (), turns)
+    shown = {**next(slow), **next(slow)}  # the report is being written
+    for update in (*handlers.make(asking(), "csv", run, (), turns), *slow):
         shown |= update
-    assert shown[save]["value"].endswith(FORMS[shown[form]].ending)
+    assert shown[form] == "csv" and shown[save]["value"].endswith(".csv")
+
+
+def test_a_file_that_is_ready_when_another_run_is_shown_is_not_offered_with_it(services: Services) -> None:
+    run, other = (choice_run(services.runs(), [True, False]).id for _ in range(2))
+    save, turns = gr.DownloadButton(), Turns()
+    handlers = ExportHandlers(services, Shelf(services.settings), gr.Dropdown(), save, gr.HTML(), gr.HTML())
+    slow = handlers.make(asking(), "csv", run, (), turns)
+    next(slow)
+    handlers.choose(asking(), other, turns)
+    assert list(slow) == []

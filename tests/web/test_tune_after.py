@@ -1,6 +1,7 @@
 """The Tune tab after training: chat, export, download, two runs laid over each other."""
 
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from llm_app.config import ModelConfig
 from llm_app.data.mix import DatasetSpec
 from llm_app.jobs import export_run
-from llm_app.jobs.train_log import line_of, read_log
+from llm_app.jobs.train_log import Written, line_of, read_log
 from llm_app.services import Services
 from llm_app.training.config import TrainConfig
 from llm_app.web.benchmark.changes import KINDS, Changes
@@ -63,8 +64,9 @@ def after_of(services: Services) -> tuple[AfterHandlers, AfterParts]:
     with gr.Blocks():
         browser = build_browser("helped", KINDS)
     made = AfterParts(
-        gr.Column(), gr.Button(), gr.Button(), gr.Button(), gr.Button(), gr.Button(), gr.DownloadButton(), gr.HTML(),
-        gr.HTML(), gr.HTML(), gr.Column(), gr.HTML(), gr.HTML(), gr.State(()), gr.State(""), browser,
+        gr.Column(), gr.Button(), gr.Button(), gr.Dropdown(), gr.Button(), gr.Button(), gr.Button(),
+        gr.DownloadButton(), gr.HTML(), gr.HTML(), gr.HTML(), gr.Column(), gr.HTML(), gr.HTML(), gr.State(()),
+        gr.State(""), browser,
     )  # fmt: skip
     return AfterHandlers(services, made, Changes(services, Shelf(services.settings), browser)), made
 
@@ -125,6 +127,26 @@ def test_two_runs_lie_over_each_other_with_the_settings_that_differ(services: Se
     assert [value for _, value in handlers.offer(asking(), trained[1])[other]["choices"]] == [trained[0]]
     drawn = handlers.draw(asking(), *trained)[shown]
     assert re.search(r"Rank.*2.*4", words(drawn)) and "<svg" in drawn and "Dropout" not in drawn
+
+
+def test_a_public_page_offers_no_form_that_is_larger_than_what_a_visitor_may_keep_and_says_so(
+    tmp_path: Path, tiny_llama: Path
+) -> None:
+    services, who = services_of(tmp_path / "home", is_public=True), "m" * 43
+    shutil.copytree(tiny_llama, services.settings.models / "tiny")
+    handlers, made = after_of(services)
+    offered, said = {}, {}
+    for model in ("embedded", "tiny"):
+        with services.runs(who).create({"kind": "train", "model": {"name": model}}) as run:
+            run.append([line_of(Written("adapter", 1, is_best=True))])
+        shown = handlers.look(asking(who), run.id, "")
+        offered[model] = [name for _, name in shown[made.form]["choices"]]
+        said[model] = words(shown[made.exported])
+        refused = words(handlers.export(asking(who), run.id, "merged-bf16", "")[made.notice])
+        assert ("left of what you may keep here" in refused) == (model == "embedded"), refused
+    assert offered == {"embedded": ["adapter"], "tiny": ["adapter", *export_run.FORMS]}
+    assert "larger than the 50 MB" in said["embedded"] and said["tiny"] == ""
+    services.shutdown(0.0)
 
 
 @pytest.mark.parametrize("value", STRANGE)

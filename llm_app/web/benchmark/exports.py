@@ -34,6 +34,7 @@ from llm_app.web.views import notice
 from llm_app.web.visitor import runs_of
 
 SAMPLE_COLUMNS = ("task", "sample", "kind", "prompt", "target", "answer", "scores", "error")
+COMPARING = ("html-en", "html-zh")  # forms that hold what was compared
 MAX_CELL = 32_000  # characters; a spreadsheet takes 32,767
 Update = dict[Any, Any]
 
@@ -55,6 +56,22 @@ class _Asked:
     compared: Sequence[RunFolder]
     settings: Settings
     shelf: Shelf
+
+
+class Turns:
+    """Numbers what an open page asks for, so that an answer that comes late does not take the place of a newer one."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def take(self) -> int:
+        """The number of what is asked for now."""
+        self._last += 1
+        return self._last
+
+    def is_last(self, turn: int) -> bool:
+        """Whether nothing was asked for since."""
+        return turn == self._last
 
 
 def build_exports(services: Services, shelf: Shelf, selected: gr.State, compared: gr.State, tab: gr.Tab) -> None:
@@ -79,9 +96,12 @@ def build_exports(services: Services, shelf: Shelf, selected: gr.State, compared
     slow: dict[str, Any] = {
         "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "results", "concurrency_limit": 4
     }  # fmt: skip
-    asked, shown = [form, selected, compared], [form, save, said, preview]
+    turns = gr.State(Turns())
+    asked, shown = [form, selected, compared, turns], [form, save, said, preview]
     # What was compared stands in the report.
-    changed = gr.on([selected.change, compared.change], handlers.choose, selected, [*shown, command], **quick)
+    changed = gr.on(
+        [selected.change, compared.change], handlers.choose, [selected, turns], [*shown, command], **quick
+    )
     seen = sight("#export-form", elem_id="export-sight")
     changed.then(glance, None, seen, **quick)
     tab.select(glance, None, seen, **quick)
@@ -99,8 +119,9 @@ class ExportHandlers:
         self._services, self._shelf, self._form = services, shelf, form
         self._save, self._said, self._preview = save, said, preview
 
-    def choose(self, request: gr.Request, selected: object) -> list[Any]:
+    def choose(self, request: gr.Request, selected: object, turns: Turns) -> list[Any]:
         """Another run: no file yet, its command."""
+        turns.take()
         nothing = [None, gr.update(value=None, interactive=False), "", ""]
         if not selected:
             return [*nothing, ""]
@@ -112,7 +133,8 @@ class ExportHandlers:
         return [*nothing, command]
 
     def begin(
-        self, request: gr.Request, event: gr.EventData, form: object, selected: object, compared: object
+        self, request: gr.Request, event: gr.EventData, form: object, selected: object, compared: object,
+        turns: Turns,
     ) -> Iterator[Update]:
         """Where the part is in sight and no form was chosen, the report in the language of the page is."""
         if form or not selected or not sent(event, "is_seen"):
@@ -120,31 +142,40 @@ class ExportHandlers:
             return
         report = "html-zh" if str(sent(event, "language")).startswith("zh") else "html-en"
         yield {self._form: report}
-        yield from self.make(request, report, selected, compared)
+        yield from self.make(request, report, selected, compared, turns)
 
-    def make(self, request: gr.Request, form: object, selected: object, compared: object) -> Iterator[Update]:
-        """Write the file, show how it begins, and let it be saved."""
+    def make(
+        self, request: gr.Request, form: object, selected: object, compared: object, turns: Turns
+    ) -> Iterator[Update]:
+        """Write the file, show how it begins, and let it be saved; unless something else is asked for meanwhile."""
+        turn = turns.take()
         waiting = notice(text.both("result_writing_file"))
         yield {self._save: gr.update(interactive=False), self._said: waiting, self._preview: ""}
         try:
-            if not isinstance(form, str) or form not in FORMS or not isinstance(selected, str) or not selected:
-                raise SentenceError("wrong_value")
-            store = runs_of(request, self._services)
-            runs = [run for run in compared if isinstance(run, str)] if isinstance(compared, tuple | list) else []
-            others = [store.open(run) for run in runs] if selected in runs else []
-            asked = _Asked(store.open(selected), others, self._services.settings, self._shelf)
-            data = FORMS[form].written(asked)
-            path = new_place(f"proofbench-{asked.folder.id}{FORMS[form].ending}")
-            path.write_bytes(data)
+            update = self._made(request, form, selected, compared)
         except Exception as error:
-            yield {self._said: self._failed(error)}
-            return
+            update = {self._said: self._failed(error)}
+        if turns.is_last(turn):
+            yield update
+
+    def _made(self, request: gr.Request, form: object, selected: object, compared: object) -> Update:
+        """The file, written."""
+        if not isinstance(form, str) or form not in FORMS or not isinstance(selected, str) or not selected:
+            raise SentenceError("wrong_value")
+        store = runs_of(request, self._services)
+        runs = [run for run in compared if isinstance(run, str)] if isinstance(compared, tuple | list) else []
+        others = [store.open(run) for run in runs] if selected in runs else []
+        asked = _Asked(store.open(selected), others, self._services.settings, self._shelf)
+        data = FORMS[form].written(asked)
+        compares = f" {text.both('result_file_compares')}" if others and form in COMPARING else ""
+        path = new_place(f"proofbench-{asked.folder.id}{FORMS[form].ending}")
+        path.write_bytes(data)
         is_text = not FORMS[form].ending.endswith((".zip", ".html"))
         begins = data[: 4 * MAX_TEXT].decode("utf-8", errors="replace")[:MAX_TEXT] if is_text else ""
-        yield {
-            self._form: form,  # another may have been chosen meanwhile: the menu names the file that is saved
+        return {
+            self._form: form,  # what `begin` puts there may reach the browser after the person's own choice
             self._save: gr.update(value=str(path), interactive=True),
-            self._said: notice(text.both("result_file_is_ready", file=path.name, size=_size(len(data)))),
+            self._said: notice(text.both("result_file_is_ready", file=path.name, size=_size(len(data))) + compares),
             self._preview: block(passage(begins)) if begins else "",
         }
 

@@ -9,7 +9,7 @@ import yaml
 
 from eval.tasks.harness import HarnessTask, TaskOptions
 from eval.tasks.own import describe, own_task, roles
-from eval.tasks.own_docs import PROMPTS, Doc, NoUsableRow, read_docs
+from eval.tasks.own_docs import PROMPTS, Doc, Dropped, NoUsableRow, read_docs
 from eval.tasks.own_file import KINDS, AnswerForm, Kind, read_task_file
 from eval.types import EvaluationError, Model, Request
 from llm_app.errors import UserError
@@ -43,7 +43,7 @@ class Trial:
 
     text: str
     n_usable: int
-    dropped: tuple[str, ...]  # "line 3: why"
+    dropped: tuple[Dropped, ...]
     requests: tuple[Request, ...]
     right: tuple[str, ...]  # target, references, or the right choice
     uses_template: bool

@@ -5,9 +5,10 @@ import json
 import shlex
 from typing import Any
 
+from eval.tasks.own_docs import Dropped
 from llm_app.web.benchmark.own_data_shelf import Draft
 from llm_app.web.benchmark.own_data_trial import MAX_SHOWN_DROPPED, Trial
-from llm_app.web.text import both, inert
+from llm_app.web.text import both, inert, pair
 from llm_app.web.views import notice
 
 CELL_CHARACTERS = 160
@@ -59,13 +60,17 @@ def _counts(tried: Trial, *, skips: bool) -> str:
     is_empty = tried.n_usable == 0
     name = "own_none_usable" if is_empty else "own_skipped" if skips else "own_dropped"
     said, is_calm = both(name, n=tried.n_dropped, total=tried.n_rows), skips and not is_empty
-    lines = "".join(f"<li>{inert(line)}</li>" for line in tried.dropped[:MAX_SHOWN_DROPPED])
+    lines = "".join(f"<li>{_dropped(row)}</li>" for row in tried.dropped[:MAX_SHOWN_DROPPED])
     n_more = tried.n_dropped - MAX_SHOWN_DROPPED
     more = f"<li>{both('own_more_lines', n=n_more)}</li>" if n_more > 0 else ""
     return (
         f"{notice(said, 'info' if is_calm else 'warning')}<details{'' if is_calm else ' open'}>"
         f"<summary>{both('own_dropped_lines')}</summary><ul class='lines' tabindex='0'>{lines}{more}</ul></details>"
     )
+
+
+def _dropped(row: Dropped) -> str:
+    return f"{both('tune_at_line', n=row.line)} {pair((row.reason, row.reason_zh))}"
 
 
 def _first(tried: Trial) -> str:

@@ -11,7 +11,7 @@ import gradio as gr
 from llm_app.config import PRECISIONS, ModelConfig
 from llm_app.engine import catalog, fit
 from llm_app.engine.hub import NotFetched
-from llm_app.errors import UserError
+from llm_app.errors import DoesNotFit, UserError
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.failures import SentenceError, error_notice, note_error
@@ -109,13 +109,18 @@ class StripHandlers:
             return update
         update[strip.seen] = state
         if seen:
-            # What was said about memory before this load is no longer true.
-            update |= {strip.fit: "", **self.details()}
+            update |= self.details()
+            if seen.partition("\n")[0] != state.partition("\n")[0]:
+                # What was said about memory before this load is no longer true; of another adapter it was just said.
+                update[strip.fit] = self._would_fit()
         if seen and is_private:
+            # After a load that failed, what was chosen stays chosen, and Load stands ready.
+            chosen = {} if self._loader.failure else {"value": status.adapter or NO_ADAPTER}
+            variant = "primary" if self._loader.failure else "secondary"
             update |= {
                 strip.model: gr.update(choices=self._models()),
-                strip.adapter: gr.update(choices=self._adapters(), value=status.adapter or NO_ADAPTER),
-                strip.load: gr.update(visible=update[strip.load]["visible"], variant="secondary"),
+                strip.adapter: gr.update(choices=self._adapters(), **chosen),
+                strip.load: gr.update(visible=update[strip.load]["visible"], variant=variant),
             }
         return update
 
@@ -206,7 +211,8 @@ class StripHandlers:
             said = switched(self._host, adapter)
 
         update = self._try(switch)
-        return {**update, self._strip.fit: update[self._strip.fit] or said}
+        # A menu tells its choice once more when it is left: what was said of it stays.
+        return {**update, **self.details(), self._strip.fit: update[self._strip.fit] or said or gr.skip()}
 
     def press_adapter(self, event: gr.EventData) -> Update:
         """Have an adapter of the table at hand, or take it out."""
@@ -247,12 +253,27 @@ class StripHandlers:
         value = chosen if chosen in usable else "auto"
         return gr.update(choices=views.choices(views.PRECISION_NAMES, usable), value=value)
 
+    def _would_fit(self) -> str:
+        """Beside the reason of a load that failed because it did not fit: what would, a press away."""
+        if not isinstance(self._loader.failure, DoesNotFit):
+            return ""
+        try:
+            config = self._loader.config
+            return views.fit_line(fit.estimate(catalog.find_model(config.model, self._settings), config))
+        except UserError:  # the model is gone since
+            return ""
+
     def _state(self) -> str:
-        """Changes when another model or adapter answers, and when one comes to this machine or goes."""
+        """Changes when another model or adapter answers, a load fails, or a model comes to this machine or goes.
+
+        The first line tells of loads alone.
+        """
         status = self._host.status()
         there = [sorted(os.listdir(path)) for path in (self._settings.models, self._settings.adapters) if path.is_dir()]
         loaded = loaded_or_none(self._host)
-        return repr((status.adapter, loaded and (loaded.identity, loaded.n_context, loaded.adapters.offered), there))
+        failed = self._loader.request_id if self._loader.failure else ""
+        answers = loaded and (loaded.identity, loaded.n_context)
+        return f"{(answers, failed)!r}\n{(status.adapter, loaded and loaded.adapters.offered, there)!r}"
 
     def _is_loaded(self, config: ModelConfig) -> bool:
         loaded = loaded_or_none(self._host)

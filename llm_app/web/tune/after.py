@@ -11,13 +11,9 @@ from llm_app.web.benchmark.changes import KINDS, Changes
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.samples_controls import build_browser
 from llm_app.web.html import GONE, html, opener
-from llm_app.web.tune.after_handlers import ADAPTER_FORM, AfterHandlers, Parts
+from llm_app.web.tune.after_handlers import AfterHandlers, Parts
+from llm_app.web.tune.after_views import ADAPTER_FORM, form_choices
 
-LABELS = {
-    ADAPTER_FORM: "tune_form_adapter",
-    "merged-bf16": "tune_form_merged_bf16", "merged-fp32": "tune_form_merged_fp32", "gguf-f16": "tune_form_gguf_f16",
-    "gguf-q8_0": "tune_form_gguf_q8_0", "gguf-f32": "tune_form_gguf_f32",
-}  # fmt: skip
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 SLOW: dict[str, Any] = {
     "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "tune-after", "concurrency_limit": 2,
@@ -31,9 +27,9 @@ def build_after(services: Services, selected: gr.State, timer: gr.Timer) -> None
             chat = _button("tune_chat", "tune-chat", variant="primary")
             helped = _button("tune_helped", "tune-helped")
             form = gr.Dropdown(
-                [(text.label(LABELS[name]), name) for name in (ADAPTER_FORM, *FORMS)],
-                value=ADAPTER_FORM, label=text.label("tune_form"), show_label=False, container=False, filterable=False,
-                interactive=True, min_width=0, scale=0, elem_id="tune-form", elem_classes="pick-form",
+                form_choices(FORMS), value=ADAPTER_FORM, label=text.label("tune_form"), show_label=False,
+                container=False, filterable=False, interactive=True, min_width=0, scale=0, elem_id="tune-form",
+                elem_classes="pick-form",
             )  # fmt: skip
             export = _button("tune_export", "tune-export")
             stop = _button("stop", "tune-after-stop", GONE, variant="stop")
@@ -52,7 +48,7 @@ def build_after(services: Services, selected: gr.State, timer: gr.Timer) -> None
         tab = opener(elem_id="tune-opener")
     compared: gr.State = gr.State(())
     parts = Parts(
-        box, chat, helped, export, stop, fetch, save, notice, exported, asking, result, verdict, tab, compared,
+        box, chat, helped, form, export, stop, fetch, save, notice, exported, asking, result, verdict, tab, compared,
         gr.State(""), browser,
     )  # fmt: skip
     changes = Changes(services, Shelf(services.settings), browser)

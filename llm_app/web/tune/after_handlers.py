@@ -26,11 +26,11 @@ from llm_app.web.html import opened, unfolded
 from llm_app.web.model.adapters import let_answer
 from llm_app.web.runs.views import LIVE
 from llm_app.web.tune import after_views
+from llm_app.web.tune.after_views import ADAPTER_FORM
 from llm_app.web.tune.side_runs import SideRuns, is_live, progress
 from llm_app.web.views import notice
 from llm_app.web.visitor import runs_of
 
-ADAPTER_FORM = "adapter"
 Update = dict[Any, Any]
 
 
@@ -41,6 +41,7 @@ class Parts:
     box: gr.Column
     chat: gr.Button
     helped: gr.Button
+    form: gr.Dropdown
     export: gr.Button
     stop: gr.Button
     fetch: gr.Button
@@ -190,12 +191,14 @@ class AfterHandlers:
             return {parts.box: unfolded(False, "after"), parts.notice: ""}
         is_adapter, is_public = written.place == ADAPTER, self._services.settings.is_public
         is_asked, is_exporting = is_live(found.helped), is_live(found.export)
+        forms = export_run.forms_for(found.folder, self._services.settings)
         update: Update = {
             parts.box: unfolded(True, "after"), parts.chat: unfolded(not is_public),
             parts.helped: gr.update(interactive=is_adapter and not is_asked),
+            parts.form: gr.update(choices=after_views.form_choices(forms)),
             parts.export: gr.update(interactive=not is_exporting), parts.stop: unfolded(is_asked or is_exporting),
             parts.fetch: unfolded(found.export is not None and found.export.status == "done"),
-            parts.exported: self._exported(store, found.export),
+            parts.exported: self._exported(store, found.export) or after_views.not_offered(forms),
             parts.asking: progress(found.helped, "tune_helped_running") if found.helped else "",
         }  # fmt: skip
         if found.helped is None or is_asked or not found.helped.n_done:

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from llm_app.errors import UserError
-from llm_app.jobs.train_search import KIND, resume_search, start_search
+from llm_app.jobs.train_search import KIND, extend_search, resume_search, start_search
 from llm_app.services import Services
 from llm_app.training.search_config import SearchConfig
 from llm_app.web import text
@@ -13,6 +13,7 @@ from llm_app.web.failures import SentenceError, failed
 from llm_app.web.html import clicks, html, sent
 from llm_app.web.options import Form, build_form
 from llm_app.web.runs import panel
+from llm_app.web.runs.handlers import BUSY_SECONDS
 from llm_app.web.runs.kind import Kind
 from llm_app.web.runs.views import ADVICE, Manner
 from llm_app.web.tune.search_view import SearchTally
@@ -23,6 +24,7 @@ from llm_app.web.visitor import runs_of
 MANNER = Manner(
     "trials_of", "trials_per_second", "trials_per_minute", ADVICE | {"cancelled": "search_advice_cancelled"}
 )
+MAX_DIGITS = 6  # of a number from the browser
 LINE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 1}
 Update = dict[Any, Any]
 
@@ -46,15 +48,17 @@ def build_search(
         history = panel.build_history("search")
     watched, selected = gr.State(()), gr.State("")
     show = clicks("button.search-show", elem_id="search-shows")
+    more = clicks("button.search-more", elem_id="search-mores")
     empty = f'<section class="run empty"><p>{text.both("search_none")}</p></section>'
     kind = Kind(
         (KIND,), SearchTally, lambda folder: resume_search(folder, services.settings), empty, MANNER, keeps_body=True,
         aside=SearchTally.aside,
     )  # fmt: skip
-    panel.connect(page, services, kind, card, history, watched=watched, selected=selected)
-    handlers = SearchHandlers(services, settings, form, said, watched, watched_training)
+    timer = panel.connect(page, services, kind, card, history, watched=watched, selected=selected)
+    handlers = SearchHandlers(services, settings, form, said, watched, watched_training, timer)
     start.click(handlers.start, [data, *settings.controls, *form.controls], [said, watched], **LINE)
     show.click(handlers.show, None, [said, watched_training], **LINE)
+    more.click(handlers.more, None, [said, watched, timer], **LINE)
 
 
 class SearchHandlers:
@@ -62,10 +66,10 @@ class SearchHandlers:
 
     def __init__(
         self, services: Services, settings: SettingsForm, form: Form, said: gr.HTML, watched: gr.State,
-        watched_training: gr.State,
+        watched_training: gr.State, timer: gr.Timer,
     ) -> None:
         self._services, self._settings, self._form = services, settings, form
-        self._said, self._watched, self._watched_training = said, watched, watched_training
+        self._said, self._watched, self._watched_training, self._timer = said, watched, watched_training, timer
 
     def start(self, request: gr.Request, data: Any, *values: object) -> Update:
         """Put a search in line."""
@@ -97,3 +101,17 @@ class SearchHandlers:
         except Exception as error:
             return {self._said: failed(error)}
         return {self._said: "", self._watched_training: (run_id,)}
+
+    def more(self, request: gr.Request, event: gr.EventData) -> Update:
+        """Let a search that is over try more settings."""
+        try:
+            run_id, n = sent(event, "name"), sent(event, "value")
+            if not isinstance(run_id, str) or not isinstance(n, str) or not n.isdecimal():
+                raise SentenceError("wrong_value")
+            store = runs_of(request, self._services)
+            work = extend_search(store.open(run_id), int(n[:MAX_DIGITS]), self._services.settings)
+            self._services.queue.submit(work, owner=store.owner)
+        except Exception as error:
+            return {self._said: failed(error)}
+        # The run that is watched may be the same: the next look is to show how it stands now.
+        return {self._said: "", self._watched: (run_id,), self._timer: gr.Timer(BUSY_SECONDS)}

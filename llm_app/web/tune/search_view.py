@@ -6,6 +6,7 @@ from typing import Any
 from eval.report.markup import Child, Markup, element
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.search import read_trials
+from llm_app.jobs.train_search import n_settings
 from llm_app.training.config import TrainConfig
 from llm_app.training.search_trials import Trial, leader, ranking
 from llm_app.web.benchmark.results_markup import block, said, told, written
@@ -19,12 +20,14 @@ STATES = {
 }  # fmt: skip
 MEASURED = ("search_loss", "search_steps", "search_time")
 MAX_SHOWN = 50
+MORE_TRIALS = (5, 20)  # that a search which is over can be given
 
 
 class SearchTally:
     """What the log of a search comes to so far."""
 
     def __init__(self, folder: RunFolder) -> None:
+        self._run_id, self._n_settings = folder.id, n_settings(folder)
         self._events: list[Mapping[str, Any]] = []
 
     def add(self, event: dict[str, Any]) -> None:
@@ -32,8 +35,11 @@ class SearchTally:
         self._events.append(event)
 
     def body(self) -> str:
-        """The leaderboard."""
-        return leaderboard(read_trials(self._events))
+        """The leaderboard, and below that of a search that is done how it goes on."""
+        trials = read_trials(self._events)
+        last = self._events[-1] if self._events else {}
+        is_done = (last.get("type"), last.get("status")) == ("end", "done")
+        return leaderboard(trials) + (more_trials(self._run_id, len(trials), self._n_settings) if is_done else "")
 
     def details(self) -> str:
         """Nothing: all that is known stands in the board."""
@@ -61,6 +67,20 @@ def leaderboard(trials: Sequence[Trial]) -> str:
     rows = [_row(place, trial, names, trial is best) for place, trial in enumerate(shown, start=1)]
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows))
     return block(element("div", table, class_="live board", tabindex="0"))
+
+
+def more_trials(run_id: str, n_tried: int, n_all: int | None) -> str:
+    """Buttons that give a search so many more trials; where all of its `n_all` settings were tried, that."""
+    if n_all is not None and n_tried >= n_all:
+        return block(element("p", said("search_all_tried", n=n_all), class_="quiet"))
+    left = [n for n in MORE_TRIALS if n_all is None or n < n_all - n_tried]
+    if n_all is not None and n_all - n_tried < max(MORE_TRIALS):
+        left.append(n_all - n_tried)  # the rest of a small space
+    buttons: list[Child] = [
+        element("button", said("search_more", n=n), type="button", class_="search-more", name=run_id, value=str(n))
+        for n in left
+    ]
+    return block(element("p", *buttons, class_="more-trials"))
 
 
 def _row(place: int, trial: Trial, names: Sequence[str], is_best: bool) -> Markup:

@@ -13,5 +13,9 @@ STRINGS: dict[str, Text] = {
         "This page is outdated: the program was started anew. Reload it; conversations and runs are kept.",
         "页面已过期：程序重新启动过。请重新加载，对话和运行都会保留。",
     ),
+    "page_lost": (
+        "The server does not answer. This page loads itself again when it does; conversations and runs are kept.",
+        "服务器没有响应。恢复后页面会自动重新加载，对话和运行都会保留。",
+    ),
     "page_reload": ("Reload", "重新加载"),
 }

@@ -106,6 +106,11 @@ STRINGS: dict[str, Text] = {
     "tune_form_gguf_f16": ("Merged model, GGUF f16", "合并后的模型，GGUF f16"),
     "tune_form_gguf_q8_0": ("Merged model, GGUF q8_0", "合并后的模型，GGUF q8_0"),
     "tune_form_gguf_f32": ("Merged model, GGUF f32", "合并后的模型，GGUF f32"),
+    "tune_forms_too_large": (
+        "Forms larger than the {n} MB that you may keep on this public page are not offered. Take the adapter; on a"
+        " machine of your own it can be merged and exported.",
+        "超过本公开页面保留上限（{n} MB）的格式不提供。请下载适配器，在自己的机器上合并和导出。",
+    ),
     "tune_export": ("Merge and export", "合并并导出"),
     "tune_exporting": ("Writing the merged model", "正在写出合并后的模型"),
     "tune_exported": (
@@ -149,6 +154,10 @@ STRINGS: dict[str, Text] = {
     "search_pruned": ("stopped early", "提前终止"),
     "search_cut": ("out of time", "时间用尽"),
     "search_show": ("Show", "查看"),
+    "search_more": ("{n} more trials", "再试 {n} 组"),
+    "search_all_tried": (
+        "All {n} settings of its space were tried.", "搜索空间里的 {n} 组设置都已试过。",
+    ),
     "search_title": ("Search for good settings", "搜索合适的设置"),
     "search_about": (
         "Trains with one setting after the other, on the data and with the other settings above, and ranks them by"
