@@ -13,6 +13,12 @@ Language = Literal["en", "zh"]
 MINUS = "\u2212"
 SIGNS = {"better": "●", "no detectable change": "○", "worse": "▲", "described": "·"}  # an outcome without colour
 
+METHODS_ZH = {
+    "exact McNemar": "精确 McNemar 检验", "paired permutation": "配对置换检验", ", bootstrap interval": "与自助法区间",
+    ", t interval": "与 t 区间",
+    "stratified ": "分层", "clustered ": "整群",
+}  # fmt: skip
+
 
 def task_verdict(comparison: Comparison, task: TaskComparison, language: Language = "en") -> str:
     """One task or group that was asked for: what changed, by how much, and how sure that is."""
@@ -59,6 +65,26 @@ def p_text(p: float | None) -> str:
     if p < 0.001:
         return "p < 0.001"
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def methods_text(comparison: Comparison, language: Language) -> str:
+    """The tests that were used, each once."""
+    names = dict.fromkeys(task.result.method for task in comparison.tasks)
+    if language == "en":
+        return "; ".join(names)
+    for english, chinese in METHODS_ZH.items():
+        names = dict.fromkeys(name.replace(english, chinese) for name in names)
+    return "；".join(names)
+
+
+def beyond_zero(comparison: Comparison) -> list[str]:
+    """Tasks whose interval leaves out zero while the corrected test shows no change: many were asked at once."""
+    return [
+        task.task for task in comparison.tasks
+        if comparison.n_tests > 1 and task.outcome == "no detectable change"
+        and task.result.low is not None and task.result.high is not None
+        and (task.result.low > 0 or task.result.high < 0)
+    ]  # fmt: skip
 
 
 def _task_en(comparison: Comparison, task: TaskComparison) -> str:

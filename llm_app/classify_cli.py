@@ -264,7 +264,10 @@ def _report(run: "Classification", judged: "Judged", options: argparse.Namespace
     if options.baselines:
         from llm_app.classify.crossed import crossed
 
-        baselines = crossed(run.table, judged.places)
+        try:
+            baselines = crossed(run.table, judged.places)
+        except UserError as error:
+            say(f"no baselines: {error.message}")
     for number, part in enumerate(report({Path(spec["model"]["name"]).name: judged, **baselines}, run.table.name)):
         print(*([""] if number else []), part, sep="\n", flush=True)
     if options.json is not None:

@@ -47,7 +47,7 @@ def change(
         first.sample,
         _kind(each, is_binary, is_same_answer=first.answers == second.answers),
         first.requests[0][0] if first.requests else "",
-        _target(first),
+        target_text(first),
         answers,
         (each[0], each[1]) if each is not None else (None, None),
         (_logprobs(first), _logprobs(second)),
@@ -104,7 +104,7 @@ def options_of(requests: Sequence[tuple[str, str]]) -> list[str]:
     return [prompt[n_shared:] for prompt in prompts]
 
 
-def _target(answered: Answered) -> str:
+def target_text(answered: Answered) -> str:
     """The right answer; a number that means one of the choices becomes that choice."""
     if len(answered.requests) > 1 and answered.target.isdecimal() and not isinstance(answered.answers[0], str):
         options = options_of(answered.requests)

@@ -8,6 +8,7 @@ from eval.report.page import Section
 from eval.report.text import Language, text
 from eval.verdict import (
     SIGNS,
+    beyond_zero,
     change_text,
     interval_text,
     metric_text,
@@ -56,6 +57,9 @@ def _table(comparison: Comparison, language: Language) -> Markup:
         lines += [_cells(task, keys, language), *(_cells(part, keys, language) for part in task.parts)]
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *lines), class_="results paired")
     about = [element("p", text("paired_about", language, n=comparison.n_tests), class_="quiet")]
+    if beyond := beyond_zero(comparison):
+        many = text("many_asked", language, tasks=", ".join(beyond), n=comparison.n_tests)
+        about.append(element("p", many, class_="quiet"))
     if any(task.parts for task in comparison.tasks):
         about.append(element("p", text("parts_about", language), class_="quiet"))
     return joined(table, *about)
@@ -65,7 +69,7 @@ def _cells(task: TaskComparison, keys: Sequence[str], language: Language) -> Mar
     """A line of the table; a task of a group, which is described and not tested, stands back."""
     result = task.result
     is_part = task.p_corrected is None
-    smallest = "" if result.detectable is None or is_part else change_text(result.detectable, task)
+    smallest = "" if result.detectable is None or is_part else change_text(result.detectable, task).lstrip("+")
     cells = (
         f"– {task.task}" if is_part else task.task, f"{metric_text(task)} {'↑' if task.is_higher_better else '↓'}",
         f"{result.n:,}", score_text(result.first, task, language), score_text(result.second, task, language),
@@ -99,7 +103,7 @@ def _change(change: SampleChange, language: Language) -> Markup:
         "div", element("pre", change.prompt[-MAX_PROMPT:]),
         _line(text("target", language), change.target),
         _line(text("baseline", language), change.answers[0]), _line(text("compared_run", language), change.answers[1]),
-        element("pre", *_difference(change)),
+        element("pre", *_difference(change), class_={True: "gained", False: "lost", None: None}[is_good]),
     ), class_="sample")
 
 

@@ -125,6 +125,12 @@ STRINGS: dict[str, tuple[str, str]] = {
         "在相同样本上做配对检验；p 值已按 {n:,} 次检验做 Holm 校正。"
         "可测出的最小变化：以现有样本大概率能发现的变化（功效 80%）。● 变好，○ 未测出变化，▲ 变差。",
     ),
+    "many_asked": (
+        "{tasks}: the interval leaves out zero, and still no change is claimed. Of {n:,} questions asked at once some"
+        " intervals do so by chance alone, which Holm's correction of p takes into account.",
+        "{tasks}：区间不含零，但仍不认定有变化。同时检验 {n:,} 个问题时，总会有区间碰巧不含零，"
+        "p 值的 Holm 校正已考虑这一点。",
+    ),
     "parts_about": (
         "Lines with a dash describe the tasks of the group above: their intervals are not corrected, and none is"
         " tested.",

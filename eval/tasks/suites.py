@@ -37,8 +37,8 @@ class TaskSuite:
 SMOKE = TaskSuite(
     "smoke",
     (
-        "Under a minute on a laptop, offline: is the model sound, did a change break it?",
-        "笔记本电脑上一分钟内离线完成：模型是否正常，改动有没有弄坏它。",
+        "About a minute on a quiet laptop, offline: is the model sound, did a change break it?",
+        "空闲的笔记本电脑上约一分钟，离线完成：模型是否正常，改动有没有弄坏它。",
     ),
     tuple(
         Entry(str(SMOKE_DATA / f"{name}.yaml"))

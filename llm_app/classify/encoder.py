@@ -1,5 +1,6 @@
 """BERT-like encoders with a trained head, from any folder that transformers loads as it is."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ class EncoderNetwork:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self.module: nn.Module = model
         self.tokenizer, self.max_length = tokenizer, max_length
+        self._tokenizing = threading.Lock()  # a tokenizer keeps the last limit it was given, for all threads
         self._pad = int(model.config.pad_token_id or 0)
 
     def rows(self, items: Sequence[Item]) -> list[Row]:
@@ -94,9 +96,10 @@ class EncoderNetwork:
         """
         if not self.tokenizer.is_fast:
             raise UserError("This classifier's tokenizer cannot tell where its tokens stand. Choose leave-one-out.")
-        found = self.tokenizer(
-            item.text, item.pair, truncation=True, max_length=self.max_length, return_offsets_mapping=True
-        )
+        with self._tokenizing:
+            found = self.tokenizer(
+                item.text, item.pair, truncation=True, max_length=self.max_length, return_offsets_mapping=True
+            )
         return [
             None if which is None else Place(start, end, which == 1)
             for which, (start, end) in zip(found.sequence_ids(0), found["offset_mapping"], strict=True)
@@ -108,9 +111,10 @@ class EncoderNetwork:
             raise UserError("Some rows have a second text and some have none: they cannot be classified together.")
         seconds = None if None in pairs else pairs
         options: dict[str, Any] = {"truncation": True, "max_length": self.max_length} if is_cut else {}
-        found = self.tokenizer(
-            [item.text for item in items], seconds, return_attention_mask=False, verbose=False, **options
-        )
+        with self._tokenizing:
+            found = self.tokenizer(
+                [item.text for item in items], seconds, return_attention_mask=False, verbose=False, **options
+            )
         return {name: [list(line) for line in found[name]] for name in found}
 
 

@@ -58,8 +58,9 @@ class LoraClassifier(NetworkClassifier):
 
     def __init__(self, folder: Path, file: ClassifierFile, host: Host, *, is_strict: bool = False) -> None:
         self._folder, self._host, self._loaded = folder, host, host.loaded
-        self._name = f"classifier {folder.name}"  # among the adapters of the base, where no menu offers it
         adapter = read_adapter(folder, SEQ_CLS)
+        # Among the adapters of the base, where no menu offers it; not by its folder, which others may be called too.
+        self._name = f"classifier {adapter.digest}"
         assert adapter.head is not None
         network = LoraHeadNetwork(
             self._loaded.model, _head(adapter.head, file, self._loaded.model), self._loaded.tokenizer,
@@ -67,6 +68,11 @@ class LoraClassifier(NetworkClassifier):
         )
         identity = self._loaded.identity.with_adapter(adapter.digest).digest()
         super().__init__(network, file, {"weights": identity}, host.turn, is_strict=is_strict)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether another model has taken the place of its base: it can only be opened again."""
+        return self._host.status().state != "ready" or self._host.loaded is not self._loaded
 
     def predict(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """One outcome an item; closing stops between two passes.

@@ -12,6 +12,7 @@ from llm_app.classify.folder import ClassifierFile
 from llm_app.classify.types import Item, Kind, Outcome, Prediction, Unclassified
 from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.turn import BATCH, Turn
+from llm_app.errors import UserError
 
 BUDGET_TOKENS = 2_048  # of one pass, padding counted; a chat waits no longer than for this
 MOST_PADDING = 0.1  # share of the longest row that the shortest one of a pass may lack
@@ -124,7 +125,10 @@ class NetworkClassifier:
     def predict(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """One outcome an item; closing stops between two passes."""
         for first in range(0, len(items), CHUNK_ITEMS):
-            rows = self.network.rows(items[first : first + CHUNK_ITEMS])
+            chunk = items[first : first + CHUNK_ITEMS]
+            if self.file.is_pair and any(item.pair is None for item in chunk):
+                raise UserError("This classifier reads pairs: give the second text too, or its column.", param="pair")
+            rows = self.network.rows(chunk)
             asked: list[tuple[int, Row]] = []
             for index, row in enumerate(rows, first):
                 if row.n_cut and self._is_strict:

@@ -124,12 +124,12 @@ def _judged(classifier: Classifier, rows: LabelledTable) -> Judged:
 
 
 def _lines(judged: Judged, rows: LabelledTable) -> Iterator[str]:
-    """A line a row that is scored: where it stood, what is true, what was said."""
+    """A line a row that is scored: its place among `rows`, its line in the file, what is true, what was said."""
     for place in judged.places:
         row = judged.rows[place]
         said = cast(Prediction, row.outcome)
-        line = {"line": rows.lines[place], "truth": row.truth, "scores": said.scores, "n_cut": said.n_cut}
-        yield json.dumps(plain(line), ensure_ascii=False) + "\n"
+        stood = {"place": place, "line": rows.lines[place], "truth": row.truth}
+        yield json.dumps(plain({**stood, "scores": said.scores, "n_cut": said.n_cut}), ensure_ascii=False) + "\n"
 
 
 def _finite(figures: Mapping[str, tuple[float, float, float]]) -> dict[str, list[float | None]]:
@@ -139,16 +139,16 @@ def _finite(figures: Mapping[str, tuple[float, float, float]]) -> dict[str, list
 
 
 def read_predictions(folder: RunFolder, scored: Scored) -> list[tuple[int, Prediction, Any]]:
-    """Line, prediction and truth of each row that a method was scored on.
+    """Line in the file, prediction and truth of each row that a method was scored on; the index is of its part.
 
     Raises: UserError if the file is not there, or damaged.
     """
     try:
-        lines = (folder.path / scored.predictions).read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
+        lines = (folder.path / scored.predictions).read_text(encoding="utf-8").split("\n")
+        rows = [json.loads(line) for line in lines if line]
         return [
-            (row["line"], Prediction(place, tuple(row["scores"]), row["n_cut"]), _truth(row["truth"]))
-            for place, row in enumerate(rows)
+            (row["line"], Prediction(row["place"], tuple(row["scores"]), row["n_cut"]), _truth(row["truth"]))
+            for row in rows
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"Run {folder.id} has no readable {scored.predictions}.", param="run") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from llm_app.classify.config import ZeroShotConfig
 from llm_app.classify.folder import is_classifier
+from llm_app.classify.lora_head import LoraClassifier
 from llm_app.classify.open import open_classifier, trained_folder
 from llm_app.classify.prompt import Example, choose_examples
 from llm_app.classify.table import LabelledTable, renamed_by_place
@@ -62,6 +63,8 @@ class Classifiers:
         key = (folder, folder.stat().st_mtime_ns, asked.is_strict)
         with self._lock:
             found = self._open.pop(key, None)
+        if isinstance(found, LoraClassifier) and found.is_stale:
+            found = None
         found = found or self._new(asked)  # outside of the lock: reading takes seconds
         with self._lock:
             self._open[key] = found

@@ -100,6 +100,11 @@ def html(value: str, **where: Any) -> gr.HTML:
     return _block(value, None, **where)
 
 
+def drawn(value: str, **where: Any) -> gr.HTML:
+    """The same with a `load` event when it is drawn for the first time: when its tab is opened, not with the page."""
+    return _block(value, 'trigger("load");', **where)
+
+
 def shown(is_visible: bool) -> Any:
     """Show or hide a component. Hidden, not removed: one that is built anew forgets the language of the page."""
     return gr.update(visible=True if is_visible else "hidden")

@@ -35,7 +35,7 @@ def test_smoke_is_chosen_checked_started_found_again_after_closing_the_tab_stopp
     page.fill("#option-limit input, #option-limit textarea", "6")
     page.click("#suite-smoke")
     expect(page.locator("#preflight .facts")).to_contain_text("48 samples", timeout=60_000)
-    expect(page.locator("#preflight")).to_contain_text("tokens/s measured", timeout=60_000)
+    expect(page.locator("#preflight")).to_contain_text("measured", timeout=60_000)
     page.get_by_role("button", name="Show the command").click()
     expect(page.locator("#benchmark-command textarea")).to_have_value(re.compile("--tasks=smoke --limit=6"))
     page.get_by_role("button", name="The first prompt, as the model gets it").click()

@@ -1,6 +1,8 @@
 """Trained encoders against transformers' own pipeline on the same folder."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,20 @@ def test_a_new_head_is_made_for_training_and_the_encoder_beneath_it_is_the_files
 def test_labels_that_are_given_twice_in_a_configuration_are_refused(tmp_path: Path):
     with pytest.raises(ModelRejected, match="'same' is given twice"):
         opened(make_encoder(tmp_path / "tiny", ("same", "same")))
+
+
+def test_one_that_learned_from_pairs_does_not_answer_from_half_of_one(encoder: Path):
+    network, file = open_encoder(PlainFolder(encoder, CLASSIFIES), None, CPU, name="pairs")
+    classifier = NetworkClassifier(network, replace(file, is_pair=True), {}, Turn())
+    assert len(scores(classifier, [Item("great", "dull")])) == 1
+    with pytest.raises(UserError, match="second text"):
+        list(classifier.predict([Item("great")]))
+
+
+def test_a_text_is_cut_the_same_whoever_else_asks_meanwhile(encoder: Path):
+    network, _ = open_encoder(PlainFolder(encoder, CLASSIFIES), None, CPU, name="busy")
+    long, short = Item("great " * 3_000), Item("dull")
+    (expected,) = network.rows([long])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda number: network.rows([long if number % 2 else short])[0], range(60)))
+    assert {(len(row.ids), row.n_cut) for row in found[1::2]} == {(len(expected.ids), expected.n_cut)}

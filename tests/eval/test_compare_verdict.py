@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.compare import Metric, compare
-from eval.verdict import Language, overall_verdict, p_text, task_verdict
+from eval.verdict import Language, beyond_zero, methods_text, overall_verdict, p_text, task_verdict
 from tests.eval.made_runs import compared, run_of, task_run
 
 
@@ -128,3 +128,21 @@ def test_p_is_never_shown_as_0() -> None:
     assert [p_text(p) for p in (0.0, 0.0004, 0.0101, 0.049, 0.3, 1.0)] == [
         "p < 0.001", "p < 0.001", "p = 0.010", "p = 0.049", "p = 0.30", "p = 1.00",
     ]
+
+
+def test_an_interval_without_zero_that_the_correction_does_not_bear_out_is_named() -> None:
+    # 2 fixed and 10 broken of 50: exact McNemar p = 0.039 (scipy.stats.binomtest), which Holm over 3 makes 0.12.
+    tasks = {"answers": scores(12, 2, 10, 26), "first": SAME, "second": SAME}
+    runs = [
+        run_of(*(task_run(values[side], name=task) for task, values in tasks.items()), label=label)
+        for side, label in enumerate(("base", "tuned"))
+    ]
+    (comparison,) = compare(runs[0], runs[1:])
+    assert beyond_zero(comparison) == ["answers"] and methods_text(comparison, "zh") == "精确 McNemar 检验"
+    assert beyond_zero(compared(*tasks["answers"])) == []
+
+
+def test_every_test_that_is_used_has_a_chinese_name() -> None:
+    for metric in (Metric("perplexity", "perplexity", False), Metric("score", "mean", True)):
+        comparison = compared([-1.0] * 30, [-1.5] * 15 + [-1.4] * 15, metric)
+        assert not re.search("[A-Za-z]{2,}", methods_text(comparison, "zh")), methods_text(comparison, "zh")

@@ -72,7 +72,7 @@ def test_the_card_before_the_start_counts_what_the_tasks_ask(site: Site, task: s
     assert found.estimate.work.n_samples == found.estimate.work.n_requests == 5
     assert (counted.time, found.time) == ("measuring", "measured")
     card = preflight.facts(found)
-    assert "5 samples" in card and "tokens/s measured" in card and "无需下载" in card
+    assert "5 samples" in card and "measured" in card and "无需下载" in card
 
 
 def test_the_first_prompt_is_shown_with_its_special_tokens(site: Site, task: str) -> None:

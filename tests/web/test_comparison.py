@@ -14,7 +14,8 @@ from llm_app.web.benchmark.changes import KINDS
 from llm_app.web.benchmark.comparison import UNLIKE, Choice, ComparisonHandlers
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.samples_controls import Browser, build_browser
-from tests.web.made_results import choice_run
+from llm_app.web.html import GONE
+from tests.web.made_results import choice_event, choice_run
 from tests.web.test_results import asking, services_of, words
 
 BASE = [True] * 20 + [False] * 40
@@ -25,7 +26,7 @@ TUNED = [False] * 2 + [True] * 18 + [True] * 25 + [False] * 15  # 25 fixed, 2 br
 def made(tmp_path: Path) -> Iterator[tuple[Services, ComparisonHandlers, Choice, Browser]]:
     services = services_of(tmp_path / "home")
     with gr.Blocks():
-        choice = Choice(gr.Dropdown(), gr.Dropdown(), gr.Button(), gr.HTML(), gr.Column())
+        choice = Choice(gr.Dropdown(), gr.Dropdown(), gr.Button(), gr.Button(), gr.HTML(), gr.Column())
         browser = build_browser("changes", KINDS)
         handlers = ComparisonHandlers(services, Shelf(services.settings), choice, browser, gr.State(()))
         yield services, handlers, choice, browser
@@ -63,6 +64,14 @@ def test_a_changed_sample_has_both_answers_and_the_words_between_them(made: Any)
     assert "<del>yes</del>" in shown and "<ins>no</ins>" in shown and "tiny + lora" in shown
 
 
+def test_of_a_broken_sample_the_right_answer_is_the_earlier_one_in_colour_and_in_words(made: Any) -> None:
+    services, handlers, _, browser = made
+    shown = handlers.begin(asking(), pair(services), "quiz", "broken", "", False, 0)[browser.samples]
+    assert '<span class="turn lost"><del>yes</del>' in shown and "turn gained" not in shown
+    said = " ".join(words(shown).split())
+    assert "Expected" in said and said.index("✓ Right") < said.index("✗ Wrong")
+
+
 def test_base_and_adapter_are_compared_in_one_click_whichever_is_shown(made: Any) -> None:
     services, handlers, choice, _ = made
     base, tuned = pair(services)
@@ -70,6 +79,43 @@ def test_base_and_adapter_are_compared_in_one_click_whichever_is_shown(made: Any
         *_, shown = handlers.compare_partner(asking(), selected)
         assert (shown[choice.baseline], shown[choice.candidates]) == (base, [tuned])
         assert "Overall: better." in words(shown[choice.verdict])
+
+
+def test_base_against_adapter_is_offered_where_there_are_both(made: Any) -> None:
+    services, handlers, choice, _ = made
+    base, _ = pair(services)
+    alone = choice_run(services.runs(), BASE, name="other", weights="v" * 64).id
+    for selected, is_offered in ((base, True), (alone, False)):
+        assert (GONE not in handlers.choose(asking(), selected)[choice.partner]["elem_classes"]) is is_offered
+
+
+def test_a_run_that_was_chosen_before_it_had_answers_is_offered_others_when_it_has_ended(made: Any) -> None:
+    services, handlers, choice, _ = made
+    base = choice_run(services.runs(), BASE).id
+    begun = choice_run(services.runs(), [], n_asked=60, ends=False, precision="nf4", quantization="nf4").id
+    before = handlers.choose(asking(), begun)
+    assert before[choice.baseline]["choices"] == [] and "Once this run has answers" in words(before[choice.verdict])
+    ended = services.runs().open(begun)
+    with ended:
+        ended.append([choice_event(n, is_right) | {"done": n + 1} for n, is_right in enumerate(TUNED)])
+        ended.end("done", done=60, scores={})
+    shown = handlers.fill(asking(), begun, before[choice.baseline]["value"])
+    assert chosen(shown, choice) == (base, [begun])
+
+
+def test_what_is_chosen_stays_when_the_part_is_opened_again(made: Any) -> None:
+    services, handlers, choice, _ = made
+    base, tuned = pair(services)
+    assert list(handlers.fill(asking(), tuned, base)) == [choice.verdict]
+
+
+def test_with_one_run_comparing_says_what_to_do_and_needs_no_number(made: Any) -> None:
+    services, handlers, choice, _ = made
+    run = choice_run(services.runs(), BASE).id
+    for baseline, candidates in ((None, [run]), ("", None), (run, []), (run, None), (run, [run])):
+        (shown,) = handlers.compare(asking(), baseline, candidates)
+        assert "run the same tasks a second time" in words(shown[choice.verdict])
+        assert 'class="request"' not in shown[choice.verdict]
 
 
 def test_without_a_partner_the_button_says_so(made: Any) -> None:
@@ -147,7 +193,7 @@ def test_several_runs_are_compared_with_one_baseline_and_corrected_together(made
 
 
 @pytest.mark.parametrize(("baseline", "candidates"), [
-    (None, ["a"]), ("a", []), ("a", ["a"]), ("a", None), ({"path": "/etc/passwd"}, ["a"]), ("a", "b"), ("a", [7]),
+    ({"path": "/etc/passwd"}, ["a"]), ("a", "b"), ("a", [7]),
     ("a", ["b"] * 9), ("/etc/passwd", ["../../x"]), ("zzzzzzzzzzzz", ["yyyyyyyyyyyy"]),
 ])  # fmt: skip
 def test_W6_a_choice_no_form_would_send_is_refused(made: Any, baseline: object, candidates: object) -> None:

@@ -73,7 +73,7 @@ def test_the_table_has_value_direction_interval_error_n_and_version(
     # Wilson's interval of 30 out of 40 at 95 %: 0.598 to 0.858 (Wilson 1927, as in statsmodels' proportion_confint).
     for part in ("quiz", "acc ↑", "0.750", "[0.598, 0.858]", "1.0", "40"):
         assert part in words(shown[parts.table]), part
-    assert "finished" in words(shown[parts.head])
+    assert "done" in words(shown[parts.head])
 
 
 def test_a_stopped_run_is_marked_as_partial(handlers: ResultHandlers, services: Services, parts: Parts) -> None:
@@ -197,7 +197,7 @@ def test_a_formula_is_not_claimed_where_the_numbers_do_not_fit_it() -> None:
 def test_only_the_first_score_of_a_task_stands_open() -> None:
     shown = table.table([row("acc", 0.5), row("f1", 0.25)])
     first, rest = shown.split("<details class=\"fold-line\"")
-    assert "0.500" in first and "0.250" not in first and "0.250" in rest and "The other 1 scores" in rest
+    assert "0.500" in first and "0.250" not in first and "0.250" in rest and "The other scores (1)" in rest
 
 
 def test_plots_have_intervals_a_zero_line_and_words_for_who_cannot_see_them() -> None:

@@ -68,7 +68,7 @@ def partner_of(run: Run, others: Sequence[Other]) -> Run | None:
     """
     found = [
         one.run for one in others
-        if (one.run.model, one.run.precision, one.run.tasks) == (run.model, run.precision, run.tasks)
+        if (one.run.model, one.run.precision, set(one.run.tasks)) == (run.model, run.precision, set(run.tasks))
         and bool(one.run.adapter) != bool(run.adapter)
     ]  # fmt: skip
     return found[0] if found else None

@@ -1,7 +1,7 @@
 """Did it help? Choosing what is compared, the verdict, and the samples that were fixed or broken."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
@@ -29,12 +29,22 @@ class Choice:
     baseline: gr.Dropdown
     candidates: gr.Dropdown
     compare: gr.Button
+    partner: gr.Button
     verdict: gr.HTML
     samples: gr.Column
 
+    def all(self) -> list[Any]:
+        """Every one of them."""
+        return [getattr(self, field.name) for field in fields(self)]
 
-def build_comparison(services: Services, shelf: Shelf, selected: gr.State, compared: gr.State) -> None:
-    """The part and its handlers. `compared` gets the ids of what was compared, baseline first."""
+
+def build_comparison(
+    services: Services, shelf: Shelf, selected: gr.State, compared: gr.State, *, head: gr.HTML, tab: gr.Tab
+) -> None:
+    """The part and its handlers. `compared` gets the ids of what was compared, baseline first.
+
+    `head`: names the run that is shown once it is over. `tab`: where the part stands.
+    """
     with gr.Row(elem_classes="compare-controls", equal_height=False):
         baseline = gr.Dropdown(
             [], label=text.label("col_baseline"), info=None, min_width=0, scale=3, elem_id="compare-baseline"
@@ -46,15 +56,19 @@ def build_comparison(services: Services, shelf: Shelf, selected: gr.State, compa
         compare = gr.Button(
             text.label("result_compare_runs"), variant="primary", scale=0, min_width=0, elem_id="compare-runs"
         )  # fmt: skip
-        partner = gr.Button(text.label("result_base_or_adapter"), scale=0, min_width=0, elem_id="compare-partner")
+        partner = gr.Button(
+            text.label("result_base_or_adapter"), scale=0, min_width=0, elem_id="compare-partner", elem_classes=GONE
+        )  # fmt: skip
     verdict = html("", elem_id="verdict")
     with gr.Column(elem_id="changes", elem_classes=[GONE], min_width=0) as samples:
         browser = build_browser("changes", KINDS)
-    choice = Choice(baseline, candidates, compare, verdict, samples)
+    choice = Choice(baseline, candidates, compare, partner, verdict, samples)
     handlers = ComparisonHandlers(services, shelf, choice, browser, compared)
 
-    everything = [baseline, candidates, compare, verdict, samples, compared, *browser.all()]
+    everything = [*choice.all(), compared, *browser.all()]
     selected.change(handlers.choose, [selected], everything, **QUICK)
+    # A run is shown from its start on, where there is nothing yet that it could be compared by.
+    gr.on([head.change, tab.select], handlers.fill, [selected, baseline], everything, **QUICK)
     slow: dict[str, Any] = {
         "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "results", "concurrency_limit": 4
     }  # fmt: skip
@@ -75,7 +89,10 @@ class ComparisonHandlers(Changes):
     def choose(self, request: gr.Request, selected: object) -> Update:
         """Another run is shown: offer what it can be compared with."""
         c = self._choice
-        nothing: Update = {c.verdict: "", c.samples: unfolded(False), self._compared: ()}
+        nothing: Update = {
+            c.baseline: gr.update(choices=[], value=None), c.candidates: gr.update(choices=[], value=[]),
+            c.partner: unfolded(False), c.verdict: "", c.samples: unfolded(False), self._compared: (),
+        }  # fmt: skip
         if not selected:
             return nothing
         try:
@@ -86,7 +103,7 @@ class ComparisonHandlers(Changes):
         except Exception as error:
             return nothing | {c.verdict: failed(error)}
         if run is None:
-            return nothing
+            return nothing | {c.verdict: notice(text.both("result_compare_later"))}
         names = [(f"{UNLIKE} {title(one.run)}" if one.why_not else title(one.run), one.run.id) for one in others]
         choices = [(title(run), run.id), *names]
         baseline, candidate = likely_pair(run, others) or (None, run.id)
@@ -94,8 +111,13 @@ class ComparisonHandlers(Changes):
             c.baseline: gr.update(choices=choices, value=baseline),
             c.candidates: gr.update(choices=choices, value=[candidate]),
             c.compare: gr.update(interactive=bool(others)),
+            c.partner: unfolded(partner_of(run, others) is not None),
             c.verdict: comparison_view.offers([(title(one.run), one.why_not) for one in others]),
         }
+
+    def fill(self, request: gr.Request, selected: object, baseline: object) -> Update:
+        """The run has ended, or the part is opened: what was offered stays, and nothing is offered no longer."""
+        return {self._choice.verdict: gr.skip()} if baseline else self.choose(request, selected)
 
     def compare(self, request: gr.Request, baseline: object, candidates: object) -> Iterator[Update]:
         """Put the chosen runs side by side."""
@@ -103,6 +125,9 @@ class ComparisonHandlers(Changes):
             runs = _checked(baseline, candidates)
         except Exception as error:
             yield {self._choice.verdict: failed(error)}
+            return
+        if not runs:
+            yield {self._choice.verdict: notice(text.both("result_choose_two_runs"), "warning")}
             return
         yield from self._compare(request, runs)
 
@@ -140,17 +165,15 @@ class ComparisonHandlers(Changes):
 
 
 def _checked(baseline: object, candidates: object) -> tuple[str, ...]:
-    """Ids, baseline first.
+    """Ids, baseline first; nothing as long as there are fewer than two.
 
-    Raises: SentenceError for anything else, and for fewer than two.
+    Raises: SentenceError for anything else.
     """
     if baseline is None or baseline == "" or candidates is None or candidates == []:
-        raise SentenceError("result_choose_two_runs")
+        return ()
     if not isinstance(baseline, str) or not isinstance(candidates, list) or len(candidates) > MAX_CANDIDATES:
         raise SentenceError("wrong_value")
     if not all(isinstance(candidate, str) for candidate in candidates):
         raise SentenceError("wrong_value")
     others = [candidate for candidate in dict.fromkeys(candidates) if candidate != baseline]
-    if not others:
-        raise SentenceError("result_choose_two_runs")
-    return (baseline, *others)
+    return (baseline, *others) if others else ()

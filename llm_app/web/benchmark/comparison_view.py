@@ -6,11 +6,14 @@ from eval.compare import Comparison, TaskComparison
 from eval.report.markup import Child, Markup, element, joined
 from eval.verdict import (
     SIGNS,
+    beyond_zero,
     change_text,
     interval_text,
+    methods_text,
     metric_text,
     overall_verdict,
     p_text,
+    rounded,
     score_text,
     task_verdict,
 )
@@ -63,10 +66,11 @@ def _one(comparison: Comparison) -> Markup:
         sentence = overall_verdict(comparison, "en"), overall_verdict(comparison, "zh")
         table = element("div", comparison_table(comparison), class_="scroll", tabindex="0")
         parts += [element("p", told(sentence), class_="verdict"), table, _about(comparison)]
-        plot = element("figure", element("figcaption", said("plot_differences")), differences(comparison))
+        parts.append(element("figure", element("figcaption", said("plot_differences")), differences(comparison)))
         each = [(task_verdict(comparison, task, "en"), task_verdict(comparison, task, "zh"))
                 for task in comparison.tasks]  # fmt: skip
-        parts.append(element("div", plot, _sentences(each), class_="plots"))
+        summary = element("summary", said("result_in_words"))
+        parts.append(element("details", summary, _sentences(each), class_="fold-line", data_fold="words"))
     else:
         parts.append(element("p", said("result_not_comparable"), class_="verdict"))
     return element("section", *parts, _refused(comparison), _notes(comparison), class_="comparison")
@@ -94,7 +98,7 @@ def _line(task: TaskComparison) -> Markup:
         p_text(task.p_corrected).removeprefix("p ").removeprefix("= "),
         f"{task.wins:,} / {task.losses:,} / {task.ties:,}",
         "–" if result.detectable is None or is_part else change_text(result.detectable, task).lstrip("+"),
-        "–" if result.n_needed is None or is_part else f"{result.n_needed:,}",
+        "–" if result.n_needed is None or is_part else f"{rounded(result.n_needed):,}",
     )  # fmt: skip
     return element("tr", *(
         element(
@@ -118,12 +122,15 @@ def _score(value: float, task: TaskComparison) -> Markup:
 
 
 def _about(comparison: Comparison) -> Markup:
-    methods = ", ".join(dict.fromkeys(task.result.method for task in comparison.tasks))
+    methods = told((f"{methods_text(comparison, 'en')}. ", f"{methods_text(comparison, 'zh')}。"))
+    beyond = beyond_zero(comparison)
     has_parts = any(task.parts for task in comparison.tasks)
-    return element(
-        "p", said("result_paired_about", n=comparison.n_tests), " ", said("result_tests_used"), f" {methods}. ",
+    about = element(
+        "p", said("result_paired_about", n=comparison.n_tests), " ", said("result_tests_used"), " ", methods,
         said("result_smallest_about"), " ", said("result_parts_about") if has_parts else None, class_="quiet below",
     )  # fmt: skip
+    many = said("result_many_asked", tasks=", ".join(beyond), n=comparison.n_tests)
+    return joined(element("p", many, class_="quiet below") if beyond else None, about)
 
 
 def _hover(name: str) -> str | None:

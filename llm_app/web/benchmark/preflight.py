@@ -180,10 +180,8 @@ def _time(found: Found) -> tuple[Text, Text]:
         return _same("–"), filled("time_measuring" if found.time == "measuring" else "time_unmeasured")
     made = found.estimate
     english, chinese = duration(max(1.0, made.seconds * found.n_models))
-    bound = "at_most_time" if made.is_at_most else "about_time"
-    speed = made.speed.scored or made.speed.generated
-    how = filled("measured", n=speed) if speed else ("", "")
-    time = filled(bound, time=english)[0], filled(bound, time=chinese)[1]
+    how = filled("measured_full" if made.is_at_most else "measured")
+    time = filled("about_time", time=english)[0], filled("about_time", time=chinese)[1]
     return time, filled("twice") if found.n_models > 1 else how
 
 
@@ -242,6 +240,11 @@ def loaded_line(services: Services) -> str:
     parts = [pair(_same(loaded.entry.title)), pair(_same(loaded.precision))]
     parts.append(pair(_same(adapter)) if adapter else both("no_adapter_on"))
     return _line(SEPARATOR.join(parts))
+
+
+def unknown_line() -> str:
+    """The same before it is known: the page is built before any model is loaded."""
+    return _line("…")
 
 
 def _line(words: str) -> str:

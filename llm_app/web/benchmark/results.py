@@ -16,7 +16,7 @@ from eval.report.plots import Bar
 from eval.report.rows import NORMAL
 from llm_app.errors import UserError
 from llm_app.jobs.files import read_results
-from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.folder import RunFolder, RunNotFound
 from llm_app.jobs.store import Run, RunStore
 from llm_app.services import Services
 from llm_app.web import text
@@ -67,8 +67,8 @@ def build_results(page: gr.Blocks, services: Services, selected: gr.State) -> No
                     past = html("", elem_id="results-history")
             with gr.Tab(text.label("result_view_samples"), id="result_view_samples", render_children=True):
                 build_samples(services, shelf, selected, compared)
-            with gr.Tab(text.label("result_view_compare"), id="result_view_compare", render_children=True):
-                build_comparison(services, shelf, selected, compared)
+            with gr.Tab(text.label("result_view_compare"), id="result_view_compare", render_children=True) as compare:
+                build_comparison(services, shelf, selected, compared, head=head, tab=compare)
             with gr.Tab(text.label("result_view_export"), id="result_view_export", render_children=True) as export:
                 build_exports(services, shelf, selected, compared, export)
     parts = Parts(empty, everything, head, rows, drawn, past, gr.Timer(IDLE_SECONDS), gr.State(()))
@@ -111,7 +111,8 @@ class ResultHandlers:
             return {p.timer: gr.skip()}
         try:
             store = runs_of(request, self._services)
-            if (*stamp_of(store.open(selected)), self._run(store, selected).status) == seen:
+            run = self._run(store, selected)
+            if (*stamp_of(store.open(selected)), run.status, self._is_filing(store, run)) == seen:
                 return {p.timer: gr.skip()}
         except UserError:
             if seen == (selected,):
@@ -121,18 +122,26 @@ class ResultHandlers:
     def _run(self, store: RunStore, selected: str) -> Run:
         return self._services.queue.mark([store.read(selected)])[0]
 
+    def _is_filing(self, store: RunStore, run: Run) -> bool:
+        """Whether all is answered, and what is made of all answers together is still being computed."""
+        try:
+            return run.status == "done" and self._services.queue.status(run.id, owner=store.owner).state != "over"
+        except RunNotFound:
+            return False
+
     def _drawn(self, store: RunStore, folder: RunFolder, run: Run) -> Update:
-        p, is_running = self._parts, run.status == "running"
-        stamp = (*stamp_of(folder), run.status)  # before it is read: what comes meanwhile is drawn next time
+        p, is_running, is_filing = self._parts, run.status == "running", self._is_filing(store, run)
+        # Before it is read: what comes meanwhile is drawn next time.
+        stamp = (*stamp_of(folder), run.status, is_filing)
         is_open = run.status in ("running", "queued")
-        pace = gr.Timer(RUNNING_SECONDS if is_open else IDLE_SECONDS)
+        pace = gr.Timer(RUNNING_SECONDS if is_open or is_filing else IDLE_SECONDS)
         if run.n_done == 0:
             nothing = block(said("result_run_has_nothing_yet" if is_open else "result_run_is_empty"))
             return {p.empty: nothing, p.all: unfolded(False, "results"), p.timer: pace, p.seen: stamp}
-        figures = self._shelf.figures(folder, is_running=is_running)
+        figures = self._shelf.figures(folder, is_running=is_running or is_filing)
         return {
             p.empty: "", p.all: unfolded(True, "results"),
-            p.head: "" if is_open else table.head(run, figures),
+            p.head: "" if is_open else table.head(run, figures, is_filing=is_filing),
             p.table: "" if is_open else table.table(figures.rows),
             p.plots: plots.overview(figures.rows),
             p.history: gr.skip() if is_running else plots.history(self._history(store, run, figures)),

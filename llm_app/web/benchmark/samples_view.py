@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.compare import Answered, word_diff
-from eval.compare.changes import answer_text
+from eval.compare.changes import answer_text, target_text
 from eval.report.markup import Child, Markup, element, joined
 from eval.report.numbers import MINUS, score_text
 from eval.report.samples import Choice, choices_of
@@ -20,6 +20,8 @@ MARKS = {
     "equal": ("○", "kind_equal"), "both right": ("✓", "kind_both_right"), "both wrong": ("✗", "kind_both_wrong"),
 }  # fmt: skip
 GOOD, BAD = ("right", "fixed", "better"), ("wrong", "broken", "worse", "unscored")
+# Right or wrong <- what became of the sample: before, after. Colours tell these, not which answer is the newer one.
+TURNS = {"fixed": (False, True), "broken": (True, False), "both right": (True, True), "both wrong": (False, False)}
 TAGS = {"same": "span", "removed": "del", "added": "ins"}
 
 
@@ -48,13 +50,18 @@ def change_list(
     for (before, after, kind), question in zip(changes, asked, strict=True):
         answers = answer_text(before, key)[:MAX_TEXT], answer_text(after, key)[:MAX_TEXT]
         sides = [
-            _block(written(label), passage(answer, shows_spaces=shows_spaces), _scores(side, key))
-            for label, answer, side in zip(labels, answers, (before, after), strict=True)
+            _block(written(label), passage(answer, shows_spaces=shows_spaces), outcome)
+            for label, answer, outcome in zip(labels, answers, _outcomes(before, after, kind, key), strict=True)
         ]
-        pieces = [element(TAGS[tag], written(words)) for tag, words in word_diff(*answers)]
+        pieces = word_diff(*answers)
+        changed = element("pre", *(element(TAGS[tag], written(words)) for tag, words in pieces), class_=_turn(kind))
+        has_shared = any(tag == "same" and words.strip() for tag, words in pieces)  # else both stand above as they are
+        expected = target_text(before)
         inside = element(
-            "div", _asked(before, shows_spaces), element("div", *sides, class_="sides"),
-            _block(said("result_what_changed"), element("pre", *pieces)) if answers[0] != answers[1] else None,
+            "div", _prompts(before, shows_spaces),
+            _block(said("result_sample_expected"), passage(expected, shows_spaces=shows_spaces)) if expected else None,
+            element("div", *sides, class_="sides"),
+            _block(said("result_what_changed"), changed) if answers[0] != answers[1] and has_shared else None,
             *(_both_choices(before, after)), class_="inside",
         )  # fmt: skip
         parts.append(element("details", _head(before, kind, question, difference(*answers)), inside, class_="sample"))
@@ -66,7 +73,8 @@ def _head(sample: Answered, kind: str, question: str, changed: tuple[str, str] |
     tone = "good" if kind in GOOD else "bad" if kind in BAD else "plain"
     mark = element("span", f"{sign} ", said(name), class_=f"mark {tone}")
     answers = () if changed is None else (
-        element("del", written(changed[0])), " → ", element("ins", written(changed[1])), " · "
+        element("span", element("del", written(changed[0])), " → ", element("ins", written(changed[1])),
+                class_=_turn(kind)), " · ",
     )  # fmt: skip
     return element(
         "summary", mark, element("span", f"#{sample.sample}", class_="number"),
@@ -74,15 +82,37 @@ def _head(sample: Answered, kind: str, question: str, changed: tuple[str, str] |
     )  # fmt: skip
 
 
+def _turn(kind: str) -> str:
+    """The class of two answers, by which of them is the right or the better one."""
+    return f"turn {'gained' if kind in ('fixed', 'better') else 'lost' if kind in ('broken', 'worse') else 'even'}"
+
+
+def _outcomes(before: Answered, after: Answered, kind: str, key: str) -> tuple[Markup, Markup]:
+    """Below each answer right or wrong, in words; where there is more between the two, the score."""
+    if kind not in TURNS:
+        return _scores(before, key), _scores(after, key)
+    first, second = (MARKS["right" if is_right else "wrong"] for is_right in TURNS[kind])
+    return _mark(*first, "good" if TURNS[kind][0] else "bad"), _mark(*second, "good" if TURNS[kind][1] else "bad")
+
+
+def _mark(sign: str, name: str, tone: str) -> Markup:
+    return element("p", f"{sign} ", said(name), class_=f"mark {tone}")
+
+
 def _asked(sample: Answered, shows_spaces: bool) -> Markup:
+    """Prompts and target, unless that stands among the choices."""
+    parts = [_prompts(sample, shows_spaces)]
+    if sample.target and not any(choice.is_target for choice in choices_of(sample)):
+        parts.append(_block(said("result_sample_target"), passage(sample.target, shows_spaces=shows_spaces)))
+    return joined(*parts)
+
+
+def _prompts(sample: Answered, shows_spaces: bool) -> Markup:
     prompts = list(dict.fromkeys(prompt for prompt, _ in sample.requests))
     is_rolling = bool(sample.answers) and isinstance(sample.answers[0], float)
     title = "result_prompt_as_sent" if len(prompts) < 2 else "result_prompts_as_sent"
     title = "result_scored_text" if is_rolling else title
-    parts = [_block(said(title), *(passage(prompt, shows_spaces=shows_spaces) for prompt in prompts))]
-    if sample.target and not any(choice.is_target for choice in choices_of(sample)):
-        parts.append(_block(said("result_sample_target"), passage(sample.target, shows_spaces=shows_spaces)))
-    return joined(*parts)
+    return _block(said(title), *(passage(prompt, shows_spaces=shows_spaces) for prompt in prompts))
 
 
 def _answer(sample: Answered, extracted: Mapping[str, Any], shows_spaces: bool) -> list[Child]:

@@ -16,7 +16,7 @@ from llm_app.web.benchmark.picker import Picker, PickerHandlers, build_picker
 from llm_app.web.benchmark.preflight import Tasks
 from llm_app.web.benchmark.results import build_results
 from llm_app.web.benchmark.tools import build_tools
-from llm_app.web.html import GONE, html, unfolded
+from llm_app.web.html import GONE, drawn, html, unfolded
 from llm_app.web.options import Form, build_form
 from llm_app.web.runs import panel
 from llm_app.web.runs.kind import Kind
@@ -49,7 +49,7 @@ def build_benchmark_tab(page: gr.Blocks, services: Services) -> None:
             history = panel.build_history("benchmark")
             build_tools(page, services)
         with gr.Column(elem_classes="options", min_width=0), gr.Accordion(text.label("options"), elem_classes="panel"):
-            asked = html(preflight.loaded_line(services), elem_id="asked-model")
+            asked = drawn(preflight.unknown_line(), elem_id="asked-model")
             form = build_form(BenchmarkConfig)
             with gr.Accordion(text.label("show_command"), open=False, elem_classes="fold"):
                 parts.command.render()
@@ -64,7 +64,7 @@ def build_benchmark_tab(page: gr.Blocks, services: Services) -> None:
     _folds(pick, PICK, picker.panel, "picker").then(picking.find, asked_for, picker.all(), **AT_ONCE)
     _folds(bring, OWN, own_panel, "own-panel")
     own.change(handlers.add, [parts.choice, own], parts.all(), **TOLD)
-    gr.on([page.load, timer.tick], lambda: preflight.loaded_line(services), None, asked, **AT_ONCE)
+    gr.on([page.load, asked.load, timer.tick], lambda: preflight.loaded_line(services), None, asked, **AT_ONCE)
 
 
 def _kind(services: Services, tasks: Tasks) -> Kind:
@@ -127,7 +127,8 @@ def _settled(control: Any) -> list[Any]:
 
 def _connect_picker(handlers: ChooseHandlers, picking: PickerHandlers, parts: Parts, picker: Picker) -> None:
     asked, outputs = [picker.words, picker.sort, parts.choice], picker.all()
-    gr.on([picker.words.input, picker.sort.input], picking.find, asked, outputs, trigger_mode="always_last", **AT_ONCE)
+    # Not `input`: words that are pasted in at once, or filled in by the browser, would not be looked for.
+    gr.on([picker.words.change, picker.sort.input], picking.find, asked, outputs, trigger_mode="always_last", **AT_ONCE)
     picker.before.click(picking.before, [*asked, picker.place], outputs, **AT_ONCE)
     picker.after.click(picking.after, [*asked, picker.place], outputs, **AT_ONCE)
     picker.ticks.input(handlers.tick, [parts.choice, picker.names, picker.ticks], parts.all(), **TOLD)

@@ -25,8 +25,8 @@ HEADS = {
 BETTER = {True: "result_higher_better", False: "result_lower_better"}
 
 
-def head(run: Run, figures: Figures) -> str:
-    """Which run this is and how it ended, in a line."""
+def head(run: Run, figures: Figures, *, is_filing: bool = False) -> str:
+    """Which run this is and how it ended, in a line. `is_filing`: whether some scores are still to come."""
     facts = [when(run.created), run.id]
     parts: list[Child] = [
         element("b", written(figures.reported.label)),
@@ -34,6 +34,8 @@ def head(run: Run, figures: Figures) -> str:
         element("span", " · ".join(facts), class_="quiet"),
     ]
     lines: list[Child] = [element("p", *_spaced(parts), class_="run-head")]
+    if is_filing:
+        lines.append(element("p", said("result_filing"), class_="quiet", role="status"))
     if run.reason and run.status != "done":
         lines.append(element("p", written(run.reason), class_="quiet"))
     if run.note:

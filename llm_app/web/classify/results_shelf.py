@@ -3,15 +3,16 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from llm_app.classify.crossed import crossed
+from llm_app.classify.folder import read_note
 from llm_app.classify.judged import Judged, judge
 from llm_app.classify.table import LabelledTable
 from llm_app.classify.training.events import Scored
 from llm_app.classify.training.targets import Problem
-from llm_app.classify.types import Prediction
 from llm_app.errors import UserError
 from llm_app.jobs import classify
 from llm_app.jobs.classifier import config_of
@@ -19,8 +20,10 @@ from llm_app.jobs.classifier_material import material_of
 from llm_app.jobs.classifier_result import read_predictions
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.store import RunStore
+from llm_app.jobs.train_data import differing_files
 from llm_app.jobs.train_log import read_log
 from llm_app.jobs.train_outcome import CLASSIFIER_KIND
+from llm_app.jobs.train_result import CLASSIFIER
 from llm_app.web.benchmark.results_cache import Stamp, stamp_of
 from llm_app.web.classify.answers import Answers
 from llm_app.web.classify.classifiers import title
@@ -130,6 +133,8 @@ def _of_training(folder: RunFolder) -> list[Answers]:
     spec, log = folder.spec(), read_log(folder)
     if not log.scored:
         return []
+    if differing := differing_files(spec):
+        raise UserError(f"{differing[0]} is not what it was when this was trained: its rows cannot be shown.")
     config = config_of(spec)
     material = material_of(spec, config)
     scored = sorted(log.scored, key=lambda one: one.method != config.method)
@@ -140,17 +145,20 @@ def _of_training(folder: RunFolder) -> list[Answers]:
         is_trained = one.method == config.method
         found.append(Answers(
             name if is_trained else one.method, rows, _judged(folder, one, rows, material.problem),
-            is_baseline=not is_trained,
+            _temperature(folder) if is_trained else 1.0, is_baseline=not is_trained,
         ))  # fmt: skip
     return found
 
 
+def _temperature(folder: RunFolder) -> float:
+    """What the trained classifier divides its logits by; 1 where it was thrown away."""
+    with suppress(UserError):
+        return read_note(folder.path / CLASSIFIER).temperature
+    return 1.0
+
+
 def _judged(folder: RunFolder, scored: Scored, rows: LabelledTable, problem: Problem) -> Judged:
-    places = {line: place for place, line in enumerate(rows.lines)}
-    outcomes = [
-        Prediction(places[line], said.scores, said.n_cut)
-        for line, said, _ in read_predictions(folder, scored) if line in places
-    ]
+    outcomes = [said for _, said, _ in read_predictions(folder, scored)]
     return judge(problem.kind, problem.labels, rows.truths, outcomes)
 
 

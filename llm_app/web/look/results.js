@@ -24,6 +24,18 @@ document.addEventListener("click", ({ target }) => {
 });
 document.addEventListener("keydown", ({ key }) => { if (key === "Escape") closeOthers(null); });
 
+// What was compared is said above what was asked for: the verdict comes into sight when it is there.
+let isAsked = false;
+document.addEventListener("click", ({ target }) => {
+  if (target.closest?.("#compare-runs, #compare-partner")) isAsked = true;
+});
+new MutationObserver(() => {
+  const verdict = isAsked && document.querySelector("#verdict:has(.comparison)");
+  if (!verdict) return;
+  isAsked = false;
+  setTimeout(() => verdict.scrollIntoView(), 250);  // the samples below it come a moment later: the page is longer then
+}).observe(document.body, { childList: true, subtree: true });
+
 // A line of a list that is cut says the whole of itself: the control that lies over it knows its words.
 document.addEventListener("mouseover", ({ target }) => {
   const line = target.closest?.(".pick-rows label");

@@ -110,8 +110,10 @@ class StripHandlers:
         update[strip.seen] = state
         if seen:
             update |= self.details()
-            if seen.partition("\n")[0] != state.partition("\n")[0]:
-                # What was said about memory before this load is no longer true; of another adapter it was just said.
+            is_other = seen.partition("\n")[0] != state.partition("\n")[0]
+            if is_other and (loaded is not None or self._loader.failure is not None):
+                # What was said about memory before this load is no longer true; what was just said of another adapter,
+                # or that the model is unloaded, is.
                 update[strip.fit] = self._would_fit()
         if seen and is_private:
             # After a load that failed, what was chosen stays chosen, and Load stands ready.

@@ -29,7 +29,15 @@ STRINGS: dict[str, Text] = {
         "没有其他运行包含这些任务。请先用另一个模型、适配器或精度跑一次。",
     ),
     "result_comparing_runs": ("Comparing, sample by sample…", "正在逐条样本比较……"),
-    "result_choose_two_runs": ("Choose a baseline and at least one other run.", "请选择一个基线和至少一次其他运行。"),
+    "result_choose_two_runs": (
+        "Choose a baseline and another run. Where there is none, run the same tasks a second time with another model,"
+        " adapter or precision: both stand here then.",
+        "请选择一个基线和另一次运行。若还没有，请用另一个模型、适配器或精度再跑一次同样的任务，两次运行就都会列在这里。",
+    ),
+    "result_compare_later": (
+        "Once this run has answers, the runs that it can be compared with stand here.",
+        "这次运行有了回答之后，可与之比较的运行会列在这里。",
+    ),
     "result_no_partner": (
         "There is no run of the same base and tasks with (or without) an adapter.",
         "没有同一基础模型、同样任务而适配器不同的运行。",
@@ -61,12 +69,19 @@ STRINGS: dict[str, Text] = {
         "大概率能测出 2 个百分点差别（得分不是比例时为 2%）所需的样本数。",
     ),
     "outcome_better": ("better", "变好"),
-    "outcome_none": ("no change", "无变化"),
+    "outcome_none": ("not detectable", "未测出"),
     "outcome_worse": ("worse", "变差"),
     "result_paired_about": (
         "Paired over the same samples; p is corrected (Holm) over {n:,} tests.",
         "在相同样本上做配对检验；p 值已按 {n:,} 次检验做 Holm 校正。",
     ),
+    "result_many_asked": (
+        "{tasks}: the interval leaves out zero, and still no change is claimed. Of {n:,} questions asked at once some"
+        " intervals do so by chance alone, which Holm's correction of p takes into account.",
+        "{tasks}：区间不含零，但仍不认定有变化。同时检验 {n:,} 个问题时，总会有区间碰巧不含零，"
+        "p 值的 Holm 校正已考虑这一点。",
+    ),
+    "result_in_words": ("In words, task by task", "逐个任务的文字说明"),
     "result_parts_about": (
         "Lines that begin with – are tasks of the group above them: described, not tested.",
         "以 – 开头的行是上方任务组中的任务：只作描述，不做检验。",
