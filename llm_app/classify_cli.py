@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,17 +15,16 @@ from llm_app.config import ModelConfig, Settings
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, flag_of, read_flags
 from llm_app.options import options_of
-from llm_app.spoken import say
+from llm_app.spoken import progress, say
 
 if TYPE_CHECKING:
     from llm_app.classify.judged import Judged
     from llm_app.classify.types import Classifier
     from llm_app.engine.host import Host
-    from llm_app.jobs.classify import Classification, Classified, Source
+    from llm_app.jobs.classify import Classification, Source
     from llm_app.jobs.classify_open import Asked, Classifiers
     from llm_app.jobs.folder import RunFolder
 
-LINE_SECONDS = 5.0  # between progress lines
 INTERRUPTED = 130
 N_WORDS = 8  # that decided, as they are shown
 N_BAD = 5  # rows that are told of one by one
@@ -219,7 +218,7 @@ def _table(
     code = 0
     try:
         with contextlib.closing(run.run()) as steps:
-            for line in _lines(steps):
+            for line in progress((step.done, step.total) for step in steps):
                 say(line, is_last=False)
     except KeyboardInterrupt:
         say(f"interrupted at {run.n_done:,}/{run.n_total:,}; go on with --resume {run.folder.id}")
@@ -260,14 +259,7 @@ def _report(run: "Classification", judged: "Judged", options: argparse.Namespace
     for name, what in (("n_unclassified", "got no label; the CSV says why"), ("n_cut", "were too long and were cut")):
         if about[name]:
             say(f"{about[name]:,} rows {what}")
-    baselines: dict[str, Judged] = {}
-    if options.baselines:
-        from llm_app.classify.crossed import crossed
-
-        try:
-            baselines = crossed(run.table, judged.places)
-        except UserError as error:
-            say(f"no baselines: {error.message}")
+    baselines = _baselines(run, judged) if options.baselines else {}
     for number, part in enumerate(report({Path(spec["model"]["name"]).name: judged, **baselines}, run.table.name)):
         print(*([""] if number else []), part, sep="\n", flush=True)
     if options.json is not None:
@@ -277,16 +269,14 @@ def _report(run: "Classification", judged: "Judged", options: argparse.Namespace
         }, ensure_ascii=False, indent=2) + "\n")  # fmt: skip
 
 
-def _lines(steps: "Iterable[Classified]") -> Iterator[str]:
-    """How far it is, and how long it will still take."""
-    started, shown, first = time.monotonic(), 0.0, None
-    for step in steps:
-        now = time.monotonic()
-        first = step.done - 1 if first is None else first
-        if now - shown >= LINE_SECONDS or step.done == step.total:
-            shown = now
-            left = (now - started) / (step.done - first) * (step.total - step.done)
-            yield f"[{'#' * (20 * step.done // step.total):<20}] {step.done:,}/{step.total:,}, about {left:.0f} s left"
+def _baselines(run: "Classification", judged: "Judged") -> "Mapping[str, Judged]":
+    from llm_app.classify.crossed import crossed
+
+    try:
+        return crossed(run.table, judged.places)
+    except UserError as error:  # too few rows, or one label only: what was classified is told all the same
+        say(f"no baselines: {error.message}")
+        return {}
 
 
 def _write(path: str, text: str) -> None:
