@@ -70,7 +70,8 @@ class Services:
         """Raises: UserError if a loaded model is read from this folder, or has it attached."""
         name, use = _name(folder), self._use_of(folder, self.host)
         if use is not None:
-            what = "attached to the loaded model. Detach it" if use == "adapter" else "the loaded model. Unload it"
+            attached = "attached to the loaded model. Choose no adapter and press Load"
+            what = attached if use == "adapter" else "the loaded model. Unload it"
             raise UserError(f"{name} is {what}, then delete the run.", param="run")
         if self._use_of(folder, self.second.host) is not None:
             raise UserError(

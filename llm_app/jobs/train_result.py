@@ -52,8 +52,9 @@ def check_name(name: str, method: str, settings: Settings) -> None:
     """Raises: UserError if the name will not do for a folder, or is taken."""
     if not _NAME.fullmatch(name):
         raise UserError("A name has at most 64 letters, digits, spaces, points and hyphens.", param="name")
-    if (shelf_of(place_of(method), settings) / name).exists():
-        raise UserError(f"There is a {name} already. Choose another name.", param="name")
+    place = place_of(method)
+    if (shelf_of(place, settings) / name).exists():
+        raise UserError(f"There is a result called {name} already ({place}). Choose another name.", param="name")
 
 
 def free_name(model: str, method: str, settings: Settings) -> str:

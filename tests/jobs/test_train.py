@@ -91,7 +91,7 @@ def test_an_adapter_outlives_its_run_and_takes_no_name_that_is_taken(
     other = in_place(training(tiny_llama, data, settings, replace(quick, seed=1), name="mine"), settings)
     list(first.run())
     kept = sha256(find_adapter("mine", settings).path)
-    with pytest.raises(UserError, match="There is a mine already"):
+    with pytest.raises(UserError, match="There is a result called mine already"):
         training(tiny_llama, data, settings, quick, name="mine")
     list(other.run())  # it was there first when this one was made, but not when it ended
     assert sha256(find_adapter("mine", settings).path) == kept

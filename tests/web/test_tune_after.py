@@ -90,6 +90,17 @@ def test_the_adapter_can_be_downloaded_as_peft_has_it(
         assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"} <= set(archive.namelist())
 
 
+def test_a_file_of_one_run_is_not_offered_beside_another(
+    trained: list[str], after: tuple[AfterHandlers, AfterParts]
+) -> None:
+    handlers, made = after
+    seen = handlers.look(asking(), trained[0], "")[made.seen]
+    handlers.export(asking(), trained[0], "adapter", seen)
+    assert made.save not in handlers.look(asking(), trained[0], seen)
+    other = handlers.look(asking(), trained[1], seen)
+    assert "gone" in other[made.save]["elem_classes"] and other[made.notice] == ""
+
+
 def test_a_merged_model_is_written_in_line_listed_and_offered_for_download(
     services: Services, trained: list[str], after: tuple[AfterHandlers, AfterParts]
 ) -> None:

@@ -184,7 +184,9 @@ class StripHandlers:
             else:
                 self._loader.load(config, request_id)
 
-        return self._try(start)
+        update = self._try(start)
+        # It may have failed already, and then nothing changes any more that a look would find.
+        return {**update, self._strip.fit: update[self._strip.fit] or self._would_fit()}
 
     def fetch(self) -> Update:
         """Download what was offered, then load it."""

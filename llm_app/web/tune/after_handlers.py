@@ -87,8 +87,13 @@ class AfterHandlers:
         try:
             store = runs_of(request, self._services)
             found = self._found(store, selected)
-            state = repr((selected, found.run.status, found.written, found.export, found.helped))
-            return {parts.seen: seen} if state == seen else {parts.seen: state, **self._drawn(request, store, found)}
+            state = f"{selected} {(found.run.status, found.written, found.export, found.helped)!r}"
+            if state == seen:
+                return {parts.seen: seen}
+            # A file that is ready, and what was said of it, belong to the run that was shown.
+            is_other = not (isinstance(seen, str) and seen.startswith(f"{selected} "))
+            cleared: Update = {parts.save: unfolded(False), parts.notice: ""} if is_other else {}
+            return {parts.seen: state, **cleared, **self._drawn(request, store, found)}
         except Exception as error:
             return {parts.notice: failed(error)}
 
