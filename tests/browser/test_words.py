@@ -66,7 +66,7 @@ def test_no_visible_string_exists_in_one_language_only(pages: tuple[set[str], se
     assert not {text for text in english if re.search(r"[\u4e00-\u9fff]", text) and not is_both(text)} - {"SPAN|中文"}
 
 
-TAB_NAMES = ["对话", "评测", "微调", "对话", "对比", "词元视图"]
+TAB_NAMES = ["对话", "分类", "评测", "微调", "对话", "对比", "词元视图"]
 
 
 def test_the_switch_names_every_tab_in_the_new_language(open_page: OpenPage) -> None:
