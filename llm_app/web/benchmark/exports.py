@@ -155,8 +155,8 @@ class ExportHandlers:
             update = self._made(request, form, selected, compared)
         except Exception as error:
             update = {self._said: self._failed(error)}
-        if turns.is_last(turn):
-            yield update
+        # gradio sends the last frame of an event once more when it ends, which must not be the one that says to wait.
+        yield update if turns.is_last(turn) else {self._said: gr.skip()}
 
     def _made(self, request: gr.Request, form: object, selected: object, compared: object) -> Update:
         """The file, written."""

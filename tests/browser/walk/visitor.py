@@ -36,7 +36,7 @@ class View:
         is_phone = self.width < 760
         return {
             "language": {"en": "en-US", "zh": "zh-CN"}[self.language], "width": self.width,
-            "height": 844 if is_phone else 800, "color_scheme": self.scheme, "is_mobile": is_phone,
+            "height": 844 if is_phone else 800, "color_scheme": self.scheme,
             "has_touch": is_phone, "permissions": ["clipboard-read", "clipboard-write"], "accept_downloads": True,
         }  # fmt: skip
 
