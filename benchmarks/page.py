@@ -13,24 +13,19 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import psutil
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
+from benchmarks.server import READY, await_line, serving
+
 SLOWER = 4
 PATIENCE_SECONDS = 300
-READY = "is ready after"  # what the server prints once the model answers
 BOX, SEND, ANSWER = "#message textarea", "#send", "#chat-notice .notice"
 
 # Moments, in milliseconds since the visit began: when the page stood, and when Send was answered.
@@ -90,32 +85,6 @@ def run(browser: Browser, model: str) -> Iterator[tuple[str, dict[str, float]]]:
             yield "again", visit(new, url, worker)
         with browser.new_context() as slow:
             yield f"{SLOWER} times slower", visit(slow, url, worker, slower=SLOWER)
-
-
-@contextmanager
-def serving(model: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server that has just said where it is."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "llm_app", "serve", "--port", str(port), "--model", model]
-        server = subprocess.Popen(
-            command, cwd=Path(__file__).parents[1], env=os.environ | {"PROOFBENCH_HOME": home},
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            await_line(server, "Proofbench is at")
-            yield server, f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def await_line(server: subprocess.Popen[str], words: str) -> None:
-    """Read what the server prints up to the line with these words."""
-    assert server.stdout is not None
-    if not any(words in line for line in server.stdout):
-        raise RuntimeError(f"the server ended before it said: {words}")
 
 
 def visit(context: BrowserContext, url: str, server: psutil.Process, *, slower: int = 1) -> dict[str, float]:

@@ -14,7 +14,7 @@ def short_prompts() -> list[str]:
     return [f"Explain in a few sentences what one should know about {topic}." for topic in TOPICS]
 
 
-def long_prompt(n_words: int = 900) -> str:
-    """A text of about 1,000 tokens and a question about it."""
+def long_prompt(n_words: int = 900, about: str = "bridges") -> str:
+    """A text of about 1,000 tokens and a question about it. `about`: its first words, so that no two begin alike."""
     text = SENTENCE * (n_words // len(SENTENCE.split()) + 1)
-    return " ".join(text.split()[:n_words]) + "\n\nSum this up in one sentence."
+    return f"On {about}. " + " ".join(text.split()[:n_words]) + "\n\nSum this up in one sentence."

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llm_app.engine.forward import SlotCache, forward
+from llm_app.engine.pace import Pace
 from llm_app.engine.request import Request
 from llm_app.engine.sampling import choose
 from llm_app.errors import InvalidNumbers
@@ -21,10 +22,10 @@ INVALID_NUMBERS = "The model produced invalid numbers (NaN or infinity). Load it
 class Batch:
     """Requests under one adapter. Each pass follows from the requests alone, whatever else the model does meanwhile."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, pace: Pace) -> None:
         self.decoding: list[Request] = []
         self.reading: list[Request] = []
-        self._model = model
+        self._model, self._pace = model, pace
         self._cache = SlotCache()
 
     @property
@@ -50,7 +51,8 @@ class Batch:
             self.drop_finished()
         if self.decoding:
             tokens = [[request.output_ids[-1]] for request in self.decoding]
-            logits = forward(self._model, self._cache, tokens, [request.n_cached for request in self.decoding])
+            with self._pace.passing(len(tokens)):
+                logits = forward(self._model, self._cache, tokens, [request.n_cached for request in self.decoding])
             for request in self.decoding:
                 request.n_cached += 1
             self._take(self.decoding, logits)

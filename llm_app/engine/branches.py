@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from llm_app.engine.failures import is_out_of_memory
+from llm_app.engine.pace import use_all_threads
 
 # Positions whose logits are held at once: few stay in the processor's cache; float32 gains more from a large product.
 HEAD_ROWS, HEAD_ROWS_FP32 = 128, 512
@@ -31,7 +32,7 @@ class TreeLayout:
     trunk_offsets: list[int] = field(init=False, default_factory=list)  # of each tree, in the row
     tail_offsets: list[list[int]] = field(init=False, default_factory=list)  # of each tail of each tree
     _gather: Tensor = field(init=False)  # (trees, widest): the row's tokens, padded with token 0
-    _scatter: tuple[Tensor, Tensor] = field(init=False)  # (n,) each: tree and place of each token of the row
+    _scatter: Tensor = field(init=False)  # (n,): where each token of the row stands among all of `_gather`
     _branches: Tensor = field(init=False)  # (trees, widest): 0 for the trunk, then 1, 2, ...; -1 for padding
     _is_causal: bool = field(init=False)  # nothing branches off and nothing stands before: each sees all before it
     _masks: dict[int | None, Tensor] = field(init=False, default_factory=dict)
@@ -55,7 +56,7 @@ class TreeLayout:
         self.positions = torch.tensor([positions], device=self.device)
         tree, place, branch_of = torch.tensor(owners, device=self.device).T
         shape = len(self.trees), int(place.max()) + 1
-        self._scatter = tree, place
+        self._scatter = tree * shape[1] + place
         self._gather = torch.zeros(shape, dtype=torch.long, device=self.device)
         self._gather[tree, place] = torch.arange(len(ids), device=self.device)
         self._branches = torch.full(shape, -1, device=self.device)
@@ -86,7 +87,7 @@ class TreeLayout:
         Query (1, heads, n, size), key and value (1, key heads, n_base + n, size); gives (1, n, heads, size).
         """
         is_alone = len(self.trees) == 1  # then the row is the tree
-        trees = query if is_alone else query[0][:, self._gather].transpose(0, 1)  # (trees, heads, widest, size)
+        trees = query if is_alone else self._apart(query[0])
         group = query.shape[1] // key.shape[1]
         keys, values = (
             (each if is_alone else self._with_base(each[0])).repeat_interleave(group, dim=1) for each in (key, value)
@@ -96,11 +97,17 @@ class TreeLayout:
         out = torch.nn.functional.scaled_dot_product_attention(
             trees, keys, values, attn_mask=None if is_causal else self.mask(window), is_causal=is_causal, scale=scale
         ).transpose(1, 2)
-        return out if is_alone else out[self._scatter][None]
+        return out if is_alone else out.flatten(0, 1).index_select(0, self._scatter)[None]
+
+    def _apart(self, row: Tensor) -> Tensor:
+        """(heads, n, size) -> (trees, heads, widest, size)."""
+        # All heads of a token in one piece: several times as fast as head by head.
+        tokens = row.transpose(0, 1).index_select(0, self._gather.flatten())
+        return tokens.unflatten(0, self._gather.shape).transpose(1, 2)
 
     def _with_base(self, row: Tensor) -> Tensor:
         """(heads, n_base + n, size) -> (trees, heads, n_base + widest, size)."""
-        own = row[:, self.n_base :][:, self._gather].transpose(0, 1)
+        own = self._apart(row[:, self.n_base :])
         if self.n_base == 0:
             return own
         return torch.cat([row[None, :, : self.n_base].expand(len(own), -1, -1, -1), own], 2)
@@ -150,6 +157,7 @@ class Reading:
 
     def states(self, layout: TreeLayout, branch: Branch) -> Tensor:
         """What the output layer reads after each token: (n, size); logits where the parts do not split."""
+        use_all_threads()
         arguments = {
             "input_ids": layout.ids,
             "position_ids": layout.positions,

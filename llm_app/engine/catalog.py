@@ -12,7 +12,8 @@ from typing import Literal
 
 from llm_app.config import Settings
 from llm_app.engine import hub, weights
-from llm_app.errors import ModelNotFound, ModelRejected
+from llm_app.errors import ModelIsRemote, ModelNotFound, ModelRejected
+from llm_app.remote.address import Address, is_address
 
 EMBEDDED = "embedded"
 EMBEDDED_TITLE = "SmolLM2-135M-Instruct (embedded)"
@@ -127,7 +128,7 @@ def _own_models(settings: Settings) -> list[ModelEntry]:
 def find_model(name: str, settings: Settings) -> ModelEntry:
     """The model of that name: a listed one, a path, or a hub name that is in the cache. Nothing is downloaded.
 
-    Raises: ModelNotFound; in public mode for everything that is not listed.
+    Raises: ModelNotFound, in public mode for everything that is not listed; ModelIsRemote for the address of a server.
     """
     if name == EMBEDDED:
         return ModelEntry(EMBEDDED, "embedded", embedded_model(), EMBEDDED_TITLE)
@@ -136,6 +137,12 @@ def find_model(name: str, settings: Settings) -> ModelEntry:
             return entry
     if settings.is_public:
         raise ModelNotFound(f"No model {name[:100]} here. This server offers only the models it lists.", param="model")
+    if is_address(name):
+        raise ModelIsRemote(
+            f"{name[:200]} is a model on another server: it can chat and be benchmarked. This needs its files: give"
+            " embedded, a folder with config.json, a .gguf file, or a hub name such as org/model.",
+            param="model",
+        )
     path = _existing(name)
     if path and path.suffix == ".gguf" and path.is_file():
         return ModelEntry(name, "gguf", path, path.stem)
@@ -148,6 +155,17 @@ def find_model(name: str, settings: Settings) -> ModelEntry:
         "or a hub name such as org/model.",
         param="model",
     )
+
+
+def check_model(name: str, settings: Settings) -> None:
+    """Whether something of that name can answer: a model of this machine, or an address, which nobody asks yet.
+
+    Raises: as `find_model`; UserError for an address that is none.
+    """
+    if is_address(name) and not settings.is_public:
+        Address.parse(name)
+    else:
+        find_model(name, settings)
 
 
 def _existing(name: str) -> Path | None:

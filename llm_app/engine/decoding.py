@@ -22,16 +22,11 @@ from llm_app.engine.failures import IS_DOWN, told
 from llm_app.engine.fit import free_bytes
 from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.request import Asked, Request, Stream, new_request
+from llm_app.engine.pace import Pace, end_team
+from llm_app.engine.request import Asked, Request, new_request
 from llm_app.engine.turn import BATCH, CHAT, PATIENCE, Turn
-from llm_app.errors import (
-    ContextLengthExceeded,
-    EngineUnavailable,
-    NotEnoughMemory,
-    QueueFull,
-    ShuttingDown,
-    UserError,
-)
+from llm_app.errors import EngineUnavailable, NotEnoughMemory, QueueFull, ShuttingDown, UserError
+from llm_app.messages import Stream
 
 log = logging.getLogger(__name__)
 MAX_FAILURES = 3  # in a row; after that the decoder stays down and says so
@@ -51,13 +46,11 @@ class Decoder:
         self._waiting: deque[Party] = deque()
         self._batches: dict[tuple[int, str | None, int], Batch] = {}
         self._solo: list[Request] = []  # decoded by `generate`
-        self._is_closing = False
-        self._n_failures = 0
-        self._n_steps = 0
+        self._pace = Pace.of(loaded.model)
+        self._is_closing, self._n_failures, self._n_steps = False, 0, 0
         self._numbers = itertools.count(1)
         self._bytes_per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
-        self._thread = threading.Thread(target=self._run, name="proofbench-decode", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None  # comes with the first request
 
     def submit(
         self, prompt_ids: Sequence[int], sampling: SamplingConfig, adapter: str | None = None, rank: int = CHAT
@@ -66,7 +59,7 @@ class Decoder:
 
         Raises: QueueFull, ContextLengthExceeded, EngineUnavailable, ShuttingDown.
         """
-        request = self._request(Asked(prompt_ids, sampling), adapter, rank)
+        request = new_request(self.loaded, Asked(prompt_ids, sampling), adapter, self._wake, rank)
         with self._condition:
             self._check_open()
             if self._n_places + self.n_waiting >= self._max_streams + self._max_waiting:
@@ -75,33 +68,28 @@ class Decoder:
                     retry_after_seconds=2,
                 )
             self._waiting.append((request,))
-            self._condition.notify_all()
+            self._begin()
         return request.stream
 
     def submit_together(self, asked: Sequence[Asked], adapter: str | None = None) -> list[Stream]:
         """Queue prompts as one batch of rank BATCH. Raises: NotEnoughMemory for so many at once, else as `submit`."""
         party = next(self._numbers) if self.loaded.is_batchable else 0
-        requests = [self._request(one, adapter, BATCH, party) for one in asked]
+        requests = [new_request(self.loaded, one, adapter, self._wake, BATCH, party) for one in asked]
         n_bytes = self._bytes_per_position * len(requests) * max(request.n_needed for request in requests)
         if party and len(requests) > 1 and n_bytes > self._cache_budget():
             raise NotEnoughMemory(f"There is not enough memory for {len(requests)} replies at once.")
         with self._condition:
             self._check_open()
             self._waiting.extend([tuple(requests)] if party else [(request,) for request in requests])
-            self._condition.notify_all()
+            self._begin()
         return [request.stream for request in requests]
 
-    def _request(self, asked: Asked, adapter: str | None, rank: int, party: int = 0) -> Request:
-        n_context, n_prompt = self.loaded.n_context, len(asked.prompt_ids)
-        if not n_prompt:
-            raise UserError("The prompt is empty. Write something first.", param="prompt")
-        if n_prompt >= n_context:
-            raise ContextLengthExceeded(
-                f"The prompt has {n_prompt:,} tokens, the context of this model holds {n_context:,}"
-                " including at least one of the reply. Shorten the prompt.",
-                param="messages",
-            )
-        return new_request(self.loaded, asked, adapter, self._wake, rank, party)
+    def _begin(self) -> None:
+        """Wake the thread that decodes, or make it: here, where it does not inherit the low priority of a load."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="proofbench-decode", daemon=True)
+            self._thread.start()
+        self._condition.notify_all()
 
     def _check_open(self) -> None:
         if self._is_closing:
@@ -161,7 +149,8 @@ class Decoder:
                 request.stream.close()
         with self._condition:
             self._condition.wait_for(lambda: self._is_idle, timeout=5.0)
-        self._thread.join(timeout=5.0)
+        if self._thread is not None:
+            self._thread.join(timeout=5.0)
 
     @property
     def _is_idle(self) -> bool:
@@ -190,6 +179,8 @@ class Decoder:
     def _wait_for_work(self) -> bool:
         """Wait, then admit who may join; False when it is closed and empty."""
         with self._condition:
+            if not self._has_work:
+                end_team()
             self._condition.wait_for(lambda: self._has_work or (self._is_closing and self._is_idle))
             if self._is_closing and self._is_idle:
                 return False
@@ -250,7 +241,7 @@ class Decoder:
         )
         for request in (request for party in admitted for request in party):
             if self._is_batched(request):
-                self._batches.setdefault(request.key, Batch(self.loaded.model)).join(request)
+                self._batches.setdefault(request.key, Batch(self.loaded.model, self._pace)).join(request)
             else:
                 self._solo.append(request)
                 fallback.start(self.loaded.model, request, self._turn, self.loaded.adapters.use, self._ended)
@@ -267,7 +258,7 @@ class Decoder:
             if rank > CHAT and is_chatting and self._n_steps % (PATIENCE + 1):
                 continue
             try:
-                with self._turn.held(rank):
+                with self._turn.held(rank, keeps_team=True):
                     self.loaded.adapters.use(adapter)
                     batch.step()
                 self._n_failures = 0

@@ -32,7 +32,7 @@ class Encoding:
         contexts = dict(zip(distinct, self.text_ids(distinct), strict=True))
         for (context, continuation), ids, original in zip(moved, whole, pairs, strict=True):
             if original[0] == "":
-                after = self._encode_plain(continuation)
+                after = self.plain_ids(continuation)
                 # A text that begins with the prefix token brings its own context.
                 yield (after[:1], after[1:]) if after[:1] == [self.prefix_token] else ([self.prefix_token], after)
             else:
@@ -53,5 +53,6 @@ class Encoding:
                 ids[index] = list(row)
         return ids
 
-    def _encode_plain(self, text: str) -> list[int]:
+    def plain_ids(self, text: str) -> list[int]:
+        """Without special tokens."""
         return list(self._tokenizer.encode(text, add_special_tokens=False))

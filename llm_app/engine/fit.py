@@ -1,7 +1,7 @@
 """Will it fit in memory? Answered from headers alone, before anything is loaded."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
@@ -182,14 +182,17 @@ def _matrix(name: str, shape: tuple[int, ...], kind: str = "") -> _Matrix:
     return _Matrix(shape, len(shape) >= 2 and not is_table, is_table, kind)
 
 
-def _weight_bytes(matrices: Iterable[_Matrix], precision: str, has_copy: bool) -> int:
+def _weight_bytes(matrices: Sequence[_Matrix], precision: str, has_copy: bool) -> int:
     """`has_copy`: in bf16 the tied output layer is there a second time, in oneDNN's order."""
     total = 0.0
+    n_packable = sum(prod(matrix.shape) for matrix in matrices if matrix.kind in _PACKED_BYTES)
+    has_copies = packed.keeps_copies(n_packable)
     for matrix in matrices:
         size = prod(matrix.shape)
         dense = size * (4 if precision == "fp32" else 2)
         if precision == "gguf" and len(matrix.shape) == 2:
             total += size * _PACKED_BYTES.get(matrix.kind, 2.0)
+            total += dense if matrix.kind in _PACKED_BYTES and has_copies else 0
         elif matrix.is_linear and precision in _LINEAR_BYTES:
             total += size * _LINEAR_BYTES[precision]
         else:

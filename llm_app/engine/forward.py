@@ -87,6 +87,14 @@ class SlotCache(Cache):
         values = self._written(self._values, layer_idx, value_states, self.layout)
         return keys, values
 
+    def stores(self, layout: Layout) -> tuple[list[Tensor], list[Tensor]] | None:
+        """Keys and values of all layers for the one row of a pass, or None where they have to grow first."""
+        held, row = self._keys.get(0), layout.first_row
+        if held is None or held.shape[0] <= row or held.shape[2] < layout.length:
+            return None
+        keys, values = ([store[row : row + 1] for store in stores.values()] for stores in (self._keys, self._values))
+        return keys, values
+
     def _written(self, store: dict[int, Tensor], layer: int, new: Tensor, layout: Layout) -> Tensor:
         n_rows = layout.first_row + len(layout.starts)
         held = store.get(layer)

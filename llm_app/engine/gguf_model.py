@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.integrations.gguf import GGUF_CONFIG_ARCHS, GGUF_TOKENIZER_MAPPING, convert_gguf_tokenizer
 
 from llm_app.engine import gguf_rope
+from llm_app.engine.block_embedding import BlockEmbedding
 from llm_app.engine.gguf_arrangement import AS_IT_IS, arrangement
 from llm_app.engine.gguf_file import GgufFile, TensorInfo
 from llm_app.engine.gguf_rope import single
-from llm_app.engine.packed import BlockEmbedding, PackedLinear, can_pack, check_blocks
+from llm_app.engine.packed import PackedLinear, can_pack, check_blocks, keeps_copies
 from llm_app.engine.placing import Piece
 from llm_app.errors import ModelRejected
 
@@ -166,22 +168,30 @@ def pieces_of(file: GgufFile, model: PreTrainedModel, *, packed: bool) -> Iterat
     Raises: ModelRejected for a tensor that the architecture does not have, since leaving it out would change answers.
     """
     names = names_of(file, model)
+    is_wide = packed and keeps_copies(n_packable(file, model.config.tie_word_embeddings))
     for name, info in file.tensors.items():
         if name == gguf_rope.FACTORS:
             continue
         if name not in names:
             raise ModelRejected(f"Tensor {name[:80]} of {file.path.name} has no place in a {file.architecture} model.")
-        yield _piece(file, info, names[name], model, packed=packed)
+        yield _piece(file, info, names[name], model, packed=packed, is_wide=is_wide)
         if packed and name == "token_embd.weight" and model.config.tie_word_embeddings:
-            yield from _tied_head(file, info, model)
+            yield from _tied_head(file, info, model, is_wide=is_wide)
 
 
-def _tied_head(file: GgufFile, info: TensorInfo, model: PreTrainedModel) -> Iterator[Piece]:
+def n_packable(file: GgufFile, is_tied: bool) -> int:
+    """Weights of all layers that can stay packed. `is_tied`: the output layer is the embedding."""
+    tables = () if is_tied else ("token_embd.weight",)  # these are looked up only
+    infos = [info for name, info in file.tensors.items() if name not in tables]
+    return sum(prod(info.shape) for info in infos if can_pack(info.shape, info.type))
+
+
+def _tied_head(file: GgufFile, info: TensorInfo, model: PreTrainedModel, *, is_wide: bool) -> Iterator[Piece]:
     """The output layer gets blocks of its own: a lookup wants rows, a product wants them interleaved."""
     head = model.get_output_embeddings()
     name = next(name for name, module in model.named_modules() if module is head)
     if can_pack(info.shape, info.type):
-        replace = partial(_packed_linear, file, info, AS_IT_IS.read)
+        replace = partial(_packed_linear, file, info, AS_IT_IS.read, is_wide)
         yield Piece(f"{name}.weight", 0, partial(_dense, file, info, AS_IT_IS.read), replace)
 
 
@@ -198,13 +208,15 @@ def names_of(file: GgufFile, model: PreTrainedModel) -> dict[str, str]:
     return names
 
 
-def _piece(file: GgufFile, info: TensorInfo, name: str, model: PreTrainedModel, *, packed: bool) -> Piece:
+def _piece(
+    file: GgufFile, info: TensorInfo, name: str, model: PreTrainedModel, *, packed: bool, is_wide: bool
+) -> Piece:
     arrange = arrangement(file.architecture, info.name, model.config).read
     replace: Callable[[nn.Module], nn.Module] | None = None
     if packed and can_pack(info.shape, info.type):
         owner = model.get_submodule(name.rpartition(".")[0])
         if type(owner) is nn.Linear and tuple(owner.weight.shape) == info.shape:
-            replace = partial(_packed_linear, file, info, arrange)
+            replace = partial(_packed_linear, file, info, arrange, is_wide)
         elif type(owner) is nn.Embedding and info.type == GGMLQuantizationType.Q8_0:
             replace = partial(_block_embedding, file, info, model.dtype)
     return Piece(name, info.n_bytes, partial(_dense, file, info, arrange), replace)
@@ -215,13 +227,13 @@ def _dense(file: GgufFile, info: TensorInfo, arrange: Callable[[np.ndarray], np.
 
 
 def _packed_linear(
-    file: GgufFile, info: TensorInfo, arrange: Callable[[np.ndarray], np.ndarray], owner: nn.Module
+    file: GgufFile, info: TensorInfo, arrange: Callable[[np.ndarray], np.ndarray], is_wide: bool, owner: nn.Module
 ) -> nn.Module:
     # Arrangements of packable layers move whole rows, and blocks never cross rows.
     rows = arrange(file.rows(info))
     check_blocks(info.name, rows, info.type)
     assert isinstance(owner, nn.Linear)
-    return PackedLinear(rows, info.type, owner.bias)
+    return PackedLinear(rows, info.type, owner.bias, is_wide=is_wide)
 
 
 def _block_embedding(file: GgufFile, info: TensorInfo, dtype: torch.dtype, owner: nn.Embedding) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +13,14 @@ from llm_app.engine import catalog, fit
 from llm_app.engine.adapters import AttachReport
 from llm_app.engine.decoding import Decoder
 from llm_app.engine.loading import LoadedModel, LoadProgress, load, release_memory
-from llm_app.engine.request import Asked, Stream
+from llm_app.engine.pace import end_team
+from llm_app.engine.request import Asked
 from llm_app.engine.scoring import prompt_logprobs
 from llm_app.engine.turn import CHAT, Turn
-from llm_app.errors import ModelBusy, ModelLoading, ModelNotFound, ShuttingDown, UserError
-from llm_app.messages import TokenLogprob
+from llm_app.errors import ModelBusy, ModelIsRemote, ModelLoading, ModelNotFound, ShuttingDown, UserError
+from llm_app.messages import Stream, TokenLogprob
+from llm_app.remote.address import REMOTE, is_address
+from llm_app.remote.model import RemoteModel, connect
 
 log = logging.getLogger(__name__)
 SWAP_GRACE_SECONDS = 60.0  # replies of the old model may end for so long when another takes its place
@@ -42,6 +46,7 @@ class HostStatus:
 class Host:
     """One loaded model, shared by chats, the API and long work; one forward pass at a time.
 
+    A model on another server may take its place: `remote` is there then, and what needs `loaded` says that it cannot.
     `turn`: that of another host, where two of them share the machine.
     """
 
@@ -50,6 +55,7 @@ class Host:
         self.turn = turn or Turn()
         self._serve = serve or ServeConfig()
         self._decoder: Decoder | None = None
+        self._remote: RemoteModel | None = None  # never beside a decoder
         self._loading = threading.Lock()  # held for a whole load or unload
         self._lock = threading.Lock()  # held to change which decoder and adapter answer
         self._progress: LoadProgress | None = None
@@ -62,9 +68,14 @@ class Host:
     def loaded(self) -> LoadedModel:
         """The model that answers now.
 
-        Raises: ModelLoading when there is none yet; ShuttingDown.
+        Raises: ModelLoading when there is none yet; ModelIsRemote where another server's answers; ShuttingDown.
         """
         return self._ready().loaded
+
+    @property
+    def remote(self) -> RemoteModel | None:
+        """The model on another server, where one of those answers."""
+        return self._remote
 
     @property
     def config(self) -> ModelConfig:
@@ -76,27 +87,22 @@ class Host:
 
     def status(self) -> HostStatus:
         """A snapshot; never blocks."""
-        decoder, progress = self._decoder, self._progress
+        decoder, progress, remote = self._decoder, self._progress, self._remote
         phase, fraction = (progress.phase, progress.fraction) if progress else (None, 0.0)
+        if remote is not None:
+            state: State = "stopping" if self._is_stopping else "ready"
+            return HostStatus(state, remote.name, None, REMOTE, phase, fraction, self._reason)
         if decoder is None:
-            state: State = "loading" if progress else "failed" if self._reason else "empty"
-            return HostStatus(
-                "stopping" if self._is_stopping else state, phase=phase, fraction=fraction, reason=self._reason
-            )
+            waiting: State = "loading" if progress else "failed" if self._reason else "empty"
+            state = "stopping" if self._is_stopping else waiting
+            return HostStatus(state, phase=phase, fraction=fraction, reason=self._reason)
         loaded = decoder.loaded
         state = "stopping" if self._is_stopping else "failed" if decoder.is_down else "ready"
         reason = "The decoder failed repeatedly." if decoder.is_down else self._reason
         return HostStatus(
-            state,
-            loaded.entry.name,
-            self._adapter,
-            loaded.precision,
-            phase,
-            fraction,
-            reason,
-            decoder.n_running,
-            decoder.n_waiting,
-        )
+            state, loaded.entry.name, self._adapter, loaded.precision, phase, fraction, reason,
+            decoder.n_running, decoder.n_waiting,
+        )  # fmt: skip
 
     def load(self, config: ModelConfig) -> Generator[LoadProgress]:
         """Load a model in place of the present one, which answers until the new one is ready.
@@ -118,6 +124,7 @@ class Host:
             self._reason = error.message
             raise
         finally:
+            end_team()
             self._progress = None
             self._loading.release()
 
@@ -128,7 +135,7 @@ class Host:
                 "A model is being loaded. Cancel that first, or wait until it is ready.", retry_after_seconds=5
             )
         try:
-            self._close(self._take_decoder(), grace_seconds=1.0)
+            self._close(*self._take(), grace_seconds=1.0)
         finally:
             self._loading.release()
 
@@ -193,20 +200,25 @@ class Host:
     def shutdown(self, grace_seconds: float = 20.0) -> None:
         """Take nothing new, let replies end for so long, then end them."""
         self._is_stopping = True
-        decoder = self._decoder
+        decoder, remote = self._decoder, self._remote
         if decoder is not None:
             decoder.close(grace_seconds)
+        if remote is not None:
+            remote.close(grace_seconds)
 
     def _ready(self) -> Decoder:
         if self._is_stopping:
             raise ShuttingDown("The server is shutting down. Try again in a minute.", retry_after_seconds=30)
+        if (name := self._remote and self._remote.name) is not None:
+            raise ModelIsRemote(f"This needs a model on this machine, and {name} is on another server. Load one first.")
         if self._decoder is None:
             if self._progress is not None:
                 percent = math.floor(100 * self._progress.fraction)
-                raise ModelLoading(
-                    f"The model is being loaded ({percent} %). Try again in a moment.", retry_after_seconds=2
-                )
-            raise ModelLoading(self._reason or "No model is loaded. Load one first.", retry_after_seconds=10)
+                told = f"The model is being loaded ({percent} %). Try again in a moment."
+                raise ModelLoading(told, retry_after_seconds=2)
+            chinese = f"模型加载失败：{self._reason}" if self._reason else "尚未加载模型，请先加载一个。"
+            reason = self._reason or "No model is loaded. Load one first."
+            raise ModelLoading(reason, retry_after_seconds=10, message_zh=chinese)
         return self._decoder
 
     def _check_adapter(self, loaded: LoadedModel, adapter: str | None) -> None:
@@ -215,6 +227,9 @@ class Host:
             raise ModelNotFound(f"No adapter {adapter} is attached (attached: {known}).", param="model")
 
     def _load(self, config: ModelConfig) -> Generator[LoadProgress]:
+        if is_address(config.model) and not self.settings.is_public:
+            yield from self._connect(config)
+            return
         estimate = fit.estimate(catalog.find_model(config.model, self.settings), config)
         if self._decoder is None or estimate.fits:
             fit.require(estimate)
@@ -223,13 +238,22 @@ class Host:
         freed = fit.Fit(estimate.needs_bytes, estimate.free_bytes + self._decoder.loaded.n_bytes, None)
         fit.require(freed if freed.fits else estimate)
         previous = self.config
-        self._close(self._take_decoder(), grace_seconds=SWAP_GRACE_SECONDS)
+        self._close(*self._take(), grace_seconds=SWAP_GRACE_SECONDS)
         try:
             yield from self._place(config)
         except BaseException:
             for _ in self._place(previous):
                 pass
             raise
+
+    def _connect(self, config: ModelConfig) -> Generator[LoadProgress]:
+        """Let a model on another server answer in place of the present one."""
+        yield LoadProgress("checking", 0.1)
+        remote = connect(config, os.environ)
+        with self._lock:
+            old, self._decoder, self._adapter = self._decoder, None, None
+            before, self._remote = self._remote, remote
+        self._close_later(old, before)
 
     def _place(self, config: ModelConfig) -> Generator[LoadProgress]:
         """Load, and let the new model answer once nothing can fail any more."""
@@ -253,17 +277,23 @@ class Host:
         new = Decoder(loaded, self.turn, max_streams=self._serve.max_streams, max_waiting=self._serve.max_waiting)
         with self._lock:
             old, self._decoder = self._decoder, new
+            before, self._remote = self._remote, None
             self._adapter, self._adapter_given = adapter, config.adapter
-        if old is not None:
-            # Replies of the old model end in their own time; who loads need not wait for them.
-            threading.Thread(target=self._close, args=(old, SWAP_GRACE_SECONDS), daemon=True).start()
+        self._close_later(old, before)
 
-    def _take_decoder(self) -> Decoder | None:
+    def _take(self) -> tuple[Decoder | None, RemoteModel | None]:
         with self._lock:
             decoder, self._decoder, self._adapter = self._decoder, None, None
-        return decoder
+            remote, self._remote = self._remote, None
+        return decoder, remote
 
-    def _close(self, decoder: Decoder | None, grace_seconds: float) -> None:
+    def _close_later(self, decoder: Decoder | None, remote: RemoteModel | None) -> None:
+        """Replies of the old model end in their own time; who loads need not wait for them."""
+        threading.Thread(target=self._close, args=(decoder, remote, SWAP_GRACE_SECONDS), daemon=True).start()
+
+    def _close(self, decoder: Decoder | None, remote: RemoteModel | None, grace_seconds: float) -> None:
+        if remote is not None:
+            remote.close(grace_seconds)
         if decoder is not None:
             decoder.close(grace_seconds)
             decoder.loaded.close()

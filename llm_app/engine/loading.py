@@ -13,14 +13,14 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from llm_app.config import ModelConfig, Settings
-from llm_app.engine import catalog, sources
+from llm_app.engine import catalog, compact, sources
 from llm_app.engine.adapters import Adapters
 from llm_app.engine.branches import splits
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.detokenise import TokenBytes
 from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.identity import Identity, digest_config, digest_files, digest_tokenizer
-from llm_app.engine.packed import can_prepack, weight_bytes
+from llm_app.engine.packed import can_prepack, only_blocks, weight_bytes
 from llm_app.engine.placing import QUANTISED, is_quantised
 from llm_app.engine.probe import batches_correctly
 from llm_app.engine.template import ChatTemplate
@@ -165,8 +165,11 @@ def _load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Lo
     _probe(model, precision)
     n_context, context_note = _context(model, config)
     yield LoadProgress("testing", 0.96)
-    is_batchable = batches_correctly(model, n_context)
-    if not is_batchable:
+    with only_blocks(model):  # else a difference would say which of its weights a pass took
+        is_batchable = batches_correctly(model, n_context)
+    if is_batchable:
+        compact.install(model)
+    else:
         notes.append("this architecture cannot be batched: replies go through transformers' generate")
         log.warning("%s cannot be batched; replies go through generate", entry.name)
     yield LoadedModel(
@@ -176,8 +179,8 @@ def _load(config: ModelConfig, settings: Settings) -> Iterator[LoadProgress | Lo
             tokenizer=digest_tokenizer(tokenizer), template=template.digest if template else "",
             config=digest_config(model),
         ),
-        n_context, device, model.dtype, weight_bytes(model), (*notes, *made_notes, *context_note), is_batchable,
-        splits(model),
+        n_context, device, model.dtype, weight_bytes(model, *compact.joined(model)),
+        (*notes, *made_notes, *context_note), is_batchable, splits(model),
     )
 
 

@@ -1,23 +1,27 @@
-"""Linear and embedding layers that keep their weights packed: GGUF blocks of 4 and 8 bits, and oneDNN's own layout.
+"""Linear layers that keep their weights packed: GGUF blocks of 4 and 8 bits, and oneDNN's own layout.
 
-All of them look like their torch.nn base class: `weight` gives the dense matrix, made anew at each reading.
+They look like torch.nn.Linear: `weight` gives the dense matrix, made anew at each reading.
 """
 
-import os
-import threading
-import weakref
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from torch import Tensor, nn
 
-from llm_app.errors import GenerationFailed, ModelRejected
+from llm_app.engine.memory import total_bytes
+from llm_app.errors import ModelRejected
 
 # Layout for this many rows at a time; measured best or equal from 1 to 512 rows.
 ROWS_HINT = 32
 GROUP = 32  # weights that share a scale, in all kinds below
+TILE = 64  # the int4 kernel orders output features in tiles of this many, or of a divisor of it
+COPY_SHARE = 1 / 16  # of all memory, for dense copies of packed weights
+# From this many rows at once on, a dense product is sooner done than one that unpacks its blocks as it goes.
+WIDE_ROWS = 3
 _Q4_0, _Q4_1, _Q4_K, _Q8_0 = (GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q4_K", "Q8_0"))
 PACKABLE = (_Q4_0, _Q4_1, _Q4_K, _Q8_0)
 
@@ -29,6 +33,14 @@ def can_pack(shape: tuple[int, ...], kind: GGMLQuantizationType) -> bool:
     """Whether this build of torch multiplies with such a matrix without unpacking it (CPU only)."""
     has_kernel = hasattr(torch.ops.aten, "_weight_int4pack_mm_for_cpu")
     return has_kernel and kind in PACKABLE and len(shape) == 2 and shape[0] % 16 == 0
+
+
+def keeps_copies(n_weights: int) -> bool:
+    """Whether so many packed weights are held a second time, dense, which makes passes of many rows twice as fast.
+
+    By the size of the machine's memory, not by what is free of it: a model must not compute otherwise tomorrow.
+    """
+    return can_prepack() and 2 * n_weights <= COPY_SHARE * total_bytes()
 
 
 def planes_of(rows: np.ndarray, kind: GGMLQuantizationType) -> list[Plane]:
@@ -75,19 +87,54 @@ def _split(rows: np.ndarray, kind: GGMLQuantizationType) -> tuple[np.ndarray, np
 
 
 class PackedLinear(nn.Linear):
-    """A linear layer on 4-bit planes: about 5 bits a weight for Q4 blocks, 10 for Q8, activations in bfloat16."""
+    """A linear layer on 4-bit planes: about 5 bits a weight for Q4 blocks, 10 for Q8, activations in bfloat16.
 
-    def __init__(self, rows: np.ndarray, kind: GGMLQuantizationType, bias: nn.Parameter | None = None) -> None:
+    With `is_wide` it keeps a dense copy beside them, in oneDNN's order and 16 bits a weight, for passes of many rows.
+    """
+
+    def __init__(
+        self, rows: np.ndarray, kind: GGMLQuantizationType, bias: nn.Parameter | None = None, *, is_wide: bool = False
+    ) -> None:
         nn.Module.__init__(self)
         planes = planes_of(rows, kind)
         self.out_features, self.in_features = len(rows), planes[0][1].shape[1] * GROUP
-        self.n_planes = len(planes)
-        for i, (quants, scale, middle) in enumerate(planes):
-            values = torch.from_numpy(quants.reshape(self.out_features, self.in_features).astype(np.int32))
-            scales = torch.from_numpy(np.stack([scale, middle], axis=-1)).transpose(0, 1)
-            self.register_buffer(f"quants_{i}", torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1))
-            self.register_buffer(f"scales_{i}", scales.contiguous().to(torch.bfloat16))
+        # Plain attributes, of which a product reads several: those of a module take a microsecond each.
+        self.planes = [_packed(plane, len(rows)) for plane in planes]
+        self.copy = prepacked(_dense(planes, len(rows))) if is_wide else None
         self.register_parameter("bias", bias)
+
+    @classmethod
+    def joined(cls, parts: Sequence[nn.Module]) -> "PackedLinear | None":
+        """One layer whose output is theirs side by side, or None where they cannot stand in one matrix.
+
+        Blocks and dense copies exist once: from now on the blocks of the parts are views of the whole's, and their
+        dense copies are gone.
+        """
+        layers = [part for part in parts if isinstance(part, PackedLinear)]
+        if len(layers) < len(parts) or any(
+            layer._parameters["bias"] is not None or layer.out_features % TILE
+            or len(layer.planes) != len(layers[0].planes) for layer in layers
+        ):  # fmt: skip
+            return None
+        if len(layers) == 1:
+            return layers[0]
+        whole = cls.__new__(cls)
+        nn.Module.__init__(whole)
+        whole.register_parameter("bias", None)
+        whole.in_features, whole.copy = layers[0].in_features, None
+        sizes = [layer.out_features for layer in layers]
+        whole.out_features, whole.planes = sum(sizes), []
+        for i, planes in enumerate(zip(*(layer.planes for layer in layers), strict=True)):
+            quants = torch.cat([plane.quants for plane in planes])
+            whole.planes.append(PackedPlane(quants, torch.cat([plane.scales for plane in planes], 1)))
+            for layer, view in zip(layers, quants.split(sizes), strict=True):
+                layer.planes[i] = PackedPlane(view, layer.planes[i].scales)
+        copies = [layer.copy for layer in layers if layer.copy is not None]
+        if len(copies) == len(layers):
+            whole.copy = prepacked(torch.cat([copy.to_dense() for copy in copies]))
+            for layer in layers:
+                layer.copy = None
+        return whole
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
@@ -97,75 +144,88 @@ class PackedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """As nn.Linear; computes in bfloat16 whatever comes in."""
-        flat = input.reshape(-1, self.in_features).to(torch.bfloat16)
-        output = self._product(flat)
+        flat = input if input.dim() == 2 else input.reshape(-1, self.in_features)
+        output = self.rows(flat.to(torch.bfloat16))
         if self.bias is not None:
             output = output + self.bias
         return output.view(*input.shape[:-1], self.out_features).to(input.dtype)
 
+    def rows(self, flat: Tensor) -> Tensor:
+        """The product alone: bfloat16 (rows, in) to bfloat16 (rows, out), without the bias."""
+        copy = self.copy
+        return self._product(flat) if copy is None or len(flat) < WIDE_ROWS else prepacked_product(flat, copy)
+
     def _product(self, flat: Tensor) -> Tensor:
-        parts = [
-            torch.ops.aten._weight_int4pack_mm_for_cpu(
-                flat, getattr(self, f"quants_{i}"), GROUP, getattr(self, f"scales_{i}")
-            )
-            for i in range(self.n_planes)
-        ]
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        first, *more = self.planes
+        output: Tensor = _int4_product(flat, first.quants, GROUP, first.scales)
+        for plane in more:
+            output += _int4_product(flat, plane.quants, GROUP, plane.scales)
+        return output
 
 
-class BlockEmbedding(nn.Embedding):
-    """An embedding whose Q8_0 table stays in the model file; a lookup reads only the rows it needs.
+@contextmanager
+def only_blocks(*models: nn.Module) -> Iterator[None]:
+    """Passes of many rows go through the blocks too, as long as this lasts."""
+    modules = [module for model in models for module in model.modules()]
+    copies = {module: module.copy for module in modules if isinstance(module, PackedLinear)}
+    for module in copies:
+        module.copy = None
+    try:
+        yield
+    finally:
+        for module, copy in copies.items():
+            module.copy = copy
 
-    Read through the file, not a memory map: a file cut short while it is mapped would kill the process.
-    """
 
-    def __init__(self, path: Path, start: int, shape: tuple[int, int], dtype: torch.dtype) -> None:
-        nn.Module.__init__(self)
-        self.num_embeddings, self.embedding_dim = shape
-        self.padding_idx = self.max_norm = None
-        self.norm_type, self.scale_grad_by_freq, self.sparse = 2.0, False, False
-        self._file = path.open("rb", buffering=0)
-        weakref.finalize(self, self._file.close)
-        self._start, self._row_bytes = start, shape[1] // GROUP * (GROUP + 2)
-        self._dtype, self._stamp, self._lock = dtype, self._file_stamp(), threading.Lock()
+@dataclass(frozen=True)
+class PackedPlane:
+    """4-bit values in the order of torch's kernel, and scale and middle of each group."""
 
-    @property
-    def weight(self) -> Tensor:  # type: ignore[override]
-        """The dense table, read from the file: for adapters and tests."""
-        return self.forward(torch.arange(self.num_embeddings))
+    quants: Tensor  # (n_out, n_in / 2), uint8
+    scales: Tensor  # (groups, n_out, 2), bfloat16
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Rows of the table, in the model's dtype."""
-        ids, places = input.reshape(-1).unique(return_inverse=True)
-        blocks = self._read(ids.tolist()).reshape(len(ids), -1, GROUP + 2)
-        scale = np.ascontiguousarray(blocks[..., :2]).view(np.float16).astype(np.float32)
-        rows = torch.from_numpy((blocks[..., 2:].view(np.int8) * scale).reshape(len(ids), self.embedding_dim))
-        return rows.to(self._dtype)[places].view(*input.shape, self.embedding_dim)
 
-    def _read(self, ids: list[int]) -> np.ndarray:
-        with self._lock:
-            if self._file_stamp() != self._stamp:
-                raise GenerationFailed("The model file was changed while the model was loaded. Load it again.")
-            parts = []
-            for row in ids:
-                self._file.seek(self._start + row * self._row_bytes)
-                parts.append(self._file.read(self._row_bytes))
-        return np.frombuffer(b"".join(parts), np.uint8)
+_int4_product = torch.ops.aten._weight_int4pack_mm_for_cpu.default
 
-    def _file_stamp(self) -> tuple[int, int]:
-        status = os.fstat(self._file.fileno())
-        return status.st_size, status.st_mtime_ns
+
+def _packed(plane: Plane, n_out: int) -> PackedPlane:
+    quants, scale, middle = plane
+    values = torch.from_numpy(quants.reshape(n_out, -1).astype(np.int32))
+    scales = torch.from_numpy(np.stack([scale, middle], axis=-1)).transpose(0, 1)
+    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1)
+    return PackedPlane(packed, scales.contiguous().to(torch.bfloat16))
+
+
+def _dense(planes: Sequence[Plane], n_out: int) -> Tensor:
+    """The matrix (n_out, n_in) in bfloat16."""
+    total = torch.zeros(())
+    for quants, scale, middle in planes:
+        values = torch.from_numpy(quants).view(n_out, -1, GROUP).float() - 8
+        total = torch.addcmul(torch.from_numpy(middle)[..., None], values, torch.from_numpy(scale)[..., None]) + total
+    return total.view(n_out, -1).to(torch.bfloat16)
+
+
+def prepacked(weight: Tensor) -> Tensor:
+    """A matrix (out, in) on the CPU, bfloat16 or float32, in the order in which oneDNN reads weights."""
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS_HINT)
+    return packed
+
+
+def prepacked_product(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(..., in) to (..., out)."""
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    return output
 
 
 class PrepackedLinear(nn.Linear):
-    """A linear layer (CPU; bfloat16, float32) in the order in which oneDNN reads weights: faster than nn.Linear."""
+    """A linear layer on a prepacked matrix: faster than nn.Linear."""
 
     def __init__(self, weight: Tensor, bias: nn.Parameter | None = None) -> None:
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight.shape
         self._dtype = weight.dtype
         # Plain attribute: opaque tensors survive neither .to() nor state_dict().
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS_HINT)
+        self._packed = prepacked(weight)
         self.n_packed_bytes = self._packed.numel() * weight.element_size()
         self.register_parameter("bias", bias)
 
@@ -176,8 +236,7 @@ class PrepackedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """As nn.Linear."""
-        flat = input.to(self._dtype)
-        return torch.ops.mkldnn._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
+        return prepacked_product(input.to(self._dtype), self._packed, self.bias)
 
 
 def can_prepack(dtype: torch.dtype = torch.bfloat16) -> bool:
@@ -190,8 +249,19 @@ def can_prepack(dtype: torch.dtype = torch.bfloat16) -> bool:
         return False
 
 
-def weight_bytes(model: nn.Module) -> int:
+def copy_bytes(*models: nn.Module) -> int:
+    """Memory of the dense copies beside packed layers."""
+    modules = [module for model in models for module in model.modules()]
+    return sum(2 * m.copy.numel() for m in modules if isinstance(m, PackedLinear) and m.copy is not None)
+
+
+def weight_bytes(*models: nn.Module) -> int:
     """Memory that the weights hold, shared ones once."""
-    tensors = {t.data_ptr(): t.nbytes for t in (*model.parameters(), *model.buffers())}
-    packed = sum(getattr(module, "n_packed_bytes", 0) for module in model.modules())
-    return sum(tensors.values()) + packed
+    modules = [module for model in models for module in model.modules()]
+    tensors = {t.data_ptr(): t.nbytes for model in models for t in (*model.parameters(), *model.buffers())}
+    planes = [plane for module in modules if isinstance(module, PackedLinear) for plane in module.planes]
+    # Blocks of joined layers are views of one tensor.
+    storages = [t.untyped_storage() for plane in planes for t in (plane.quants, plane.scales)]
+    stored = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    ordered = sum(module.n_packed_bytes for module in modules if isinstance(module, PrepackedLinear))
+    return sum(tensors.values()) + sum(stored.values()) + ordered + copy_bytes(*models)

@@ -1,10 +1,8 @@
-"""One reply under way: what was asked, what was said, and the stream its reader iterates."""
+"""One reply under way: what was asked, what was said, and where it is read."""
 
-import queue
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,66 +12,10 @@ from llm_app.config import SamplingConfig
 from llm_app.engine.detokenise import TextStream, TokenBytes
 from llm_app.engine.sampling import Choice, Sampler
 from llm_app.engine.turn import CHAT
-from llm_app.messages import Delta, FinishReason, TokenLogprob, Usage
+from llm_app.errors import ContextLengthExceeded, UserError
+from llm_app.messages import Delta, FinishReason, Stream, TokenLogprob, Usage
 
 MAX_SECONDS = 1800.0  # a chat's reply that takes longer is ended, with the reason said
-
-
-class Stream(Iterator[Delta]):
-    """A reply as it comes. Iterate it; close it to stop: the request leaves the batch at the next step."""
-
-    def __init__(self, seed: int, wake: Callable[[], None]) -> None:
-        self.seed = seed
-        self._wake = wake
-        self._items: queue.SimpleQueue[Delta | Exception | None] = queue.SimpleQueue()
-        self._closed = threading.Event()
-        self._ended = False
-
-    def __next__(self) -> Delta:
-        delta = self.get(None)
-        assert delta is not None
-        return delta
-
-    def get(self, timeout_seconds: float | None) -> Delta | None:
-        """The next piece, or None when nothing came in time.
-
-        Raises: StopIteration at the end; GenerationFailed where the model could not go on.
-        """
-        if self._ended:
-            raise StopIteration
-        try:
-            item = self._items.get(timeout=timeout_seconds)
-        except queue.Empty:
-            return None
-        if item is None:
-            self._ended = True
-            raise StopIteration
-        if isinstance(item, Exception):
-            self._ended = True
-            raise item
-        return item
-
-    def close(self) -> None:
-        """Stop. What was read so far stays valid."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._items.put(None)
-            self._wake()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the reader has stopped it."""
-        return self._closed.is_set()
-
-    def put(self, item: Delta | Exception | None) -> None:
-        """For the engine: hand over the next piece, a failure, or None at the end."""
-        self._items.put(item)
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class Vocabulary(Protocol):
@@ -203,10 +145,21 @@ def new_request(
     rank: int,
     party: int = 0,
 ) -> Request:
-    """A request whose lengths are settled: the reply ends where the context ends at the latest."""
-    prompt_ids, sampling = asked.prompt_ids, asked.sampling
+    """A request whose lengths are settled: the reply ends where the context ends at the latest.
+
+    Raises: UserError for an empty prompt, ContextLengthExceeded for one that leaves no room for a reply.
+    """
+    prompt_ids, sampling, n_prompt = asked.prompt_ids, asked.sampling, len(asked.prompt_ids)
+    if not n_prompt:
+        raise UserError("The prompt is empty. Write something first.", param="prompt")
+    room = vocabulary.n_context - n_prompt
+    if room <= 0:
+        raise ContextLengthExceeded(
+            f"The prompt has {n_prompt:,} tokens, the context of this model holds {vocabulary.n_context:,}"
+            " including at least one of the reply. Shorten the prompt.",
+            param="messages",
+        )
     seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
-    room = vocabulary.n_context - len(prompt_ids)
     return Request(
         prompt_ids=list(prompt_ids),
         sampling=sampling,

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from llm_app.engine.pace import end_team
+
 CHAT, BATCH = 0, 1
 PATIENCE = 2  # passes of higher rank that one waiting of lower rank lets by
 
@@ -24,12 +26,14 @@ class Turn:
         self._n_passed = 0  # passes that overtook somebody since the last of lower rank
 
     @contextmanager
-    def held(self, rank: int = CHAT) -> Iterator[None]:
-        """Wait for the turn, hold it for the block."""
+    def held(self, rank: int = CHAT, *, keeps_team: bool = False) -> Iterator[None]:
+        """Wait for the turn, hold it for the block. `keeps_team`: for who comes back at once, and ends it itself."""
         self.acquire(rank)
         try:
             yield
         finally:
+            if not keeps_team:
+                end_team()
             self.release()
 
     def acquire(self, rank: int = CHAT) -> None:

@@ -1,15 +1,19 @@
 """The model that ships with the installation, against transformers on the same weights."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from llm_app import chat
 from llm_app.config import ModelConfig, SamplingConfig, Settings
-from llm_app.engine import catalog
+from llm_app.engine import catalog, compact
 from llm_app.engine.host import Host
+from llm_app.engine.packed import only_blocks
+from llm_app.engine.scoring import rolling
 from llm_app.messages import Message
 from tests.running import ids_of, text_of
 
@@ -75,7 +79,7 @@ def peft_adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("precision", ["gguf", "fp32"])
+@pytest.mark.parametrize("precision", ["gguf", pytest.param("fp32", marks=pytest.mark.verify)])
 def test_an_adapter_of_plain_peft_changes_the_answers_and_leaves_the_base_as_it_was(
     precision: str, peft_adapter: Path, tmp_path: Path
 ) -> None:
@@ -91,3 +95,33 @@ def test_an_adapter_of_plain_peft_changes_the_answers_and_leaves_the_base_as_it_
     host.detach(report.name)
     assert ids_of(host.stream(ids, GREEDY)) == before
     host.unload()
+
+
+def perplexity(host: Host, ids: list[int]) -> float:
+    """Of one token after another, each from up to 1,024 tokens before it, as lm-evaluation-harness rolls."""
+    prefix = host.loaded.tokenizer.bos_token_id
+    ((_, total),) = rolling(host.loaded, host.turn, [ids], prefix_token=prefix)
+    return math.exp(-total / len(ids))
+
+
+@pytest.mark.verify
+@pytest.mark.timeout(900)
+def test_the_default_precision_costs_less_than_half_a_percent_of_perplexity_on_wikitext2(
+    host: Host, hub_data: Path, tmp_path: Path
+) -> None:
+    """Against the dequantised weights in float32, which the tests above hold against transformers."""
+    table = pq.read_table(hub_data / "Salesforce" / "wikitext" / "wikitext-2-raw-v1" / "test.parquet")
+    ids = host.loaded.tokenizer("".join(table["text"].to_pylist())[:80_000])["input_ids"]
+    host.loaded.n_context = 1024
+    exact = perplexity(host, ids)
+    packed_host = Host(Settings(home=tmp_path))
+    for _ in packed_host.load(ModelConfig("embedded", context_length=1024)):
+        pass
+    loaded = packed_host.loaded
+    assert loaded.precision == "gguf"
+    with_copies = perplexity(packed_host, ids)
+    with only_blocks(loaded.model, *compact.joined(loaded.model)):
+        through_blocks = perplexity(packed_host, ids)
+    packed_host.unload()
+    print(f"{len(ids):,} tokens: {exact:.4f} exact, {with_copies:.4f} copies, {through_blocks:.4f} blocks")
+    assert abs(with_copies / exact - 1) < 0.005 and abs(through_blocks / exact - 1) < 0.005

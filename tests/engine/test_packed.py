@@ -10,8 +10,8 @@ from gguf import GGMLQuantizationType as Kind
 from gguf.quants import dequantize, quantize
 from torch import nn
 
+from llm_app.engine.block_embedding import BlockEmbedding
 from llm_app.engine.packed import (
-    BlockEmbedding,
     PackedLinear,
     PrepackedLinear,
     can_pack,

@@ -8,8 +8,8 @@ import pytest
 
 from llm_app.config import ServeConfig, Settings
 from llm_app.engine.host import Host
-from llm_app.engine.request import Stream
 from llm_app.engine.turn import BATCH, PATIENCE
+from llm_app.messages import Stream
 from tests.running import GREEDY, ids_of, running
 
 LONG = replace(GREEDY, max_new_tokens=400, ignore_eos=True)

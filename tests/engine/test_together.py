@@ -11,8 +11,9 @@ import torch
 from llm_app.config import SamplingConfig, ServeConfig, Settings
 from llm_app.engine import decoding
 from llm_app.engine.host import Host
-from llm_app.engine.request import Asked, Stream
+from llm_app.engine.request import Asked
 from llm_app.errors import ContextLengthExceeded, NotEnoughMemory
+from llm_app.messages import Stream
 from tests.live import wait_for
 from tests.running import GREEDY, have_free, ids_of, running
 

@@ -1,0 +1,1 @@
+"""Ours beside other engines: one process a side, asked in turn."""

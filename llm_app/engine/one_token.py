@@ -1,0 +1,227 @@
+"""One token of one reply through layers of blocks: what most passes of a chat are.
+
+A layer is some forty operations of a few microseconds, and Python takes another few for each. Here they are one
+function, which TorchScript's interpreter runs without Python; where torch has no TorchScript, Python runs the same one.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from llm_app.engine.adapter_change import Change
+from llm_app.engine.forward import Layout, SlotCache
+from llm_app.engine.packed import PackedLinear
+
+
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Of bfloat16 (..., n), with the weight twice, (2n).
+
+    The numbers beside their negatives have the mean 0, and torch's layer norm of those is one operation on the CPU,
+    where its own `rms_norm` is nine.
+    """
+    n = x.shape[-1]
+    return functional.layer_norm(torch.cat((x, x.neg()), -1), [2 * n], weight, None, eps)[..., :n].contiguous()
+
+
+class Norm:
+    """The root-mean-square norm of a transformers module."""
+
+    def __init__(self, module: Any) -> None:
+        self._weight: Tensor = module.weight
+        self.eps: float = module.variance_epsilon
+        is_short = self._weight.device.type == "cpu" and self._weight.dtype == torch.bfloat16
+        self.twice = torch.cat((self._weight, self._weight)).detach() if is_short else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., n) to the same."""
+        if self.twice is not None and x.dtype == torch.bfloat16:
+            return _rms_norm(x, self.twice, self.eps)
+        return functional.rms_norm(x, self._weight.shape, self._weight, self.eps)
+
+
+def _product(
+    x: Tensor, quants: list[Tensor], scales: list[Tensor], pairs: list[tuple[Tensor, Tensor, float]]
+) -> Tensor:
+    n_group = x.shape[1] // scales[0].shape[0]
+    out = torch.ops.aten._weight_int4pack_mm_for_cpu(x, quants[0], n_group, scales[0])
+    for i in range(1, len(quants)):
+        out = out + torch.ops.aten._weight_int4pack_mm_for_cpu(x, quants[i], n_group, scales[i])
+    return _adapted(out, x, pairs) if len(pairs) > 0 else out
+
+
+def _adapted(out: Tensor, x: Tensor, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
+    """The outputs of layers side by side, with what adapters add to each; with the operations of `Change`."""
+    pieces: list[Tensor] = []
+    start = 0
+    for a, b, scale in pairs:
+        piece = out[:, start : start + b.shape[0]]
+        start += b.shape[0]
+        if len(a) > 0:
+            part = functional.linear(functional.linear(x.to(a.dtype), a), b)
+            piece = (piece + part * scale).to(out.dtype)
+        pieces.append(piece)
+    return torch.cat(pieces, 1)
+
+
+class _Weights(NamedTuple):
+    """What `_step` is told of a layer each time. Products: queries, keys and values; the output; gate and up; down."""
+
+    heads: tuple[int, int, int]  # how many queries and keys, and the size of one
+    scale: float
+    window: int  # how many positions a token sees, itself included
+    eps: float
+    before_attention: Tensor
+    before_gate: Tensor
+    of_heads: list[Tensor]  # norms of queries and of keys, or nothing
+    quants: list[list[Tensor]]
+    scales: list[list[Tensor]]
+
+
+def _step(
+    x: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    start: int,
+    layer: _Weights,
+    pairs: list[tuple[Tensor, Tensor, float]],
+) -> Tensor:
+    """States (1, size) of the token at `start` to the next ones.
+
+    `keys` and `values` are its row's, (1, key heads, positions, head size). `pairs`: what an adapter adds to each of
+    the seven products, or nothing.
+    """
+    n_queries, n_keys, size = layer.heads
+    quants, scales, eps = layer.quants, layer.scales, layer.eps
+    n_turned = n_queries + n_keys
+    joint = _product(_rms_norm(x, layer.before_attention, eps), quants[0], scales[0], pairs[:3]).view(1, -1, size)
+    turned = joint[:, :n_turned]
+    if len(layer.of_heads) > 0:
+        queries = _rms_norm(turned[:, :n_queries], layer.of_heads[0], eps)
+        turned = torch.cat((queries, _rms_norm(turned[:, n_queries:], layer.of_heads[1], eps)), 1)
+    turned = torch.addcmul(turned * cos, turned.roll(size // 2, -1), sin)
+    keys[0, :, start] = turned[0, n_queries:]
+    values[0, :, start] = joint[0, n_turned:]
+    # The queries that share a key take the place of query positions: keys are read once.
+    query = turned[:, :n_queries].reshape(1, n_keys, n_queries // n_keys, size)
+    first = max(0, start + 1 - layer.window)
+    seen, read = keys[:, :, first : start + 1], values[:, :, first : start + 1]
+    out = functional.scaled_dot_product_attention(query, seen, read, scale=layer.scale)
+    x = x + _product(out.reshape(1, n_queries * size), quants[1], scales[1], pairs[3:4])
+    gate, up = _product(_rms_norm(x, layer.before_gate, eps), quants[2], scales[2], pairs[4:6]).chunk(2, -1)
+    return x + _product(functional.silu(gate) * up, quants[3], scales[3], pairs[6:])
+
+
+def _scripted(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its end some day: then Python takes over
+        try:
+            scripted: Callable[..., Tensor] = torch.jit.script(step)
+        except (AttributeError, RuntimeError, NotImplementedError):
+            return step
+    return scripted
+
+
+Pairs = list[tuple[Tensor, Tensor, float]]  # of one layer: a and b of LoRA, and its scale; empty without an adapter
+N_PRODUCTS = 7
+
+
+class Layer(Protocol):
+    """A layer of the compact pass, as far as it is read here."""
+
+    joints: tuple[Any, Any, Any, Any]  # queries, keys and values; the output; gate and up; down
+    modules: list[nn.Linear]  # on which adapters hang, in the order of their products
+    counts: tuple[int, int, int]
+    scale: float
+    window: int | None
+    norms: tuple[Norm, Norm]
+    head_norms: tuple[Norm, Norm] | None
+    is_silu: bool
+
+
+class OneToken:
+    """The layers of a model whose products all go through blocks."""
+
+    _run: Callable[..., Tensor] | None = None  # made once, at the first model that needs it
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        if OneToken._run is None:
+            OneToken._run = staticmethod(_scripted(_step))
+        self._modules = [module for layer in layers for module in layer.modules]
+        self._hooks = [module._forward_hooks for module in self._modules]
+        self._plain: list[Pairs] = [[] for _ in layers]
+        self._adapted: tuple[list[Any], list[Pairs] | None] = ([], None)  # hooks, and what they come to
+        self._weights = [_weights(layer) for layer in layers]
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> "OneToken | None":
+        """None where a layer is not of blocks alone, or does what this pass does not."""
+        return cls(layers) if all(map(_fits, layers)) else None
+
+    def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, cache: SlotCache, layout: Layout) -> Tensor | None:
+        """The last states (1, size) of the one token of the layout, or None where the pass takes another way.
+
+        That is where there are more tokens, something else than a LoRA adapter hangs on the layers, or the cache has
+        to grow first.
+        """
+        if len(layout.starts) != 1 or layout.n_new != 1:
+            return None
+        stores, pairs = cache.stores(layout), self._pairs() if any(self._hooks) else self._plain
+        if stores is None or pairs is None or self._run is None:
+            return None
+        start = layout.starts[0]
+        for keys, values, weights, added in zip(*stores, self._weights, pairs, strict=True):
+            x = self._run(x, cos, sin, keys, values, start, weights, added)
+        return x
+
+    def _pairs(self) -> list[Pairs] | None:
+        """What the active adapter adds to the seven products of each layer, or None where it does something else."""
+        active = [hook for hooks in self._hooks for hook in hooks.values()]
+        before, pairs = self._adapted
+        if len(active) != len(before) or any(a is not b for a, b in zip(active, before, strict=True)):
+            found = [pair for pair in map(_pair, self._modules) if pair is not None]
+            starts = range(0, len(self._modules), N_PRODUCTS)
+            pairs = [found[i : i + N_PRODUCTS] for i in starts] if len(found) == len(self._modules) else None
+            self._adapted = active, pairs
+        return pairs
+
+
+def _pair(module: nn.Linear) -> tuple[Tensor, Tensor, float] | None:
+    """What hangs on a linear layer: without anything matrices of rank 0, None where it is no LoRA."""
+    hooks = list(module._forward_hooks.values())
+    if not hooks:
+        return torch.empty(0, module.in_features), torch.empty(module.out_features, 0), 0.0
+    if len(hooks) > 1 or not isinstance(hooks[0], Change) or hooks[0].growth is not None:
+        return None
+    pair = hooks[0].pair
+    return pair.a, pair.b, float(pair.scale)
+
+
+def _norms(layer: Layer) -> list[Norm]:
+    return [*layer.norms, *(layer.head_norms or ())]
+
+
+def _fits(layer: Layer) -> bool:
+    norms = _norms(layer)
+    return (
+        layer.is_silu
+        and all(isinstance(joint.whole, PackedLinear) for joint in layer.joints)
+        and all(norm.twice is not None and norm.eps == norms[0].eps for norm in norms)
+    )
+
+
+def _weights(layer: Layer) -> _Weights:
+    before_attention, before_gate, *of_heads = (norm.twice for norm in _norms(layer) if norm.twice is not None)
+    planes = [joint.whole.planes for joint in layer.joints]
+    return _Weights(
+        heads=layer.counts, scale=layer.scale, window=layer.window or sys.maxsize, eps=layer.norms[0].eps,
+        before_attention=before_attention, before_gate=before_gate, of_heads=of_heads,
+        quants=[[plane.quants for plane in each] for each in planes],
+        scales=[[plane.scales for plane in each] for each in planes],
+    )  # fmt: skip
