@@ -1,6 +1,6 @@
 """Two classifiers on the same rows: is the difference real? With the tests and the sentences of benchmarks."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from eval.statistics import holm
 from eval.statistics.resampling import Array, Statistic, mean
 
 ALPHA = 0.05
+MAX_NUMBERS = 20_000_000  # of one classifier's rows, a column of hits, guesses and truths for each label: 160 MB
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def compare_classifiers(
 
     single: accuracy (exact McNemar), macro F1 and MCC; multi: exact rows (McNemar), micro and macro F1; regression:
     mean absolute error, its root mean square, Pearson's and Spearman's correlation. What is no share of right answers
-    is tested by permutation, with an interval by the bootstrap. `eval.verdict.task_verdict` says each in a sentence;
+    is tested by permutation, with an interval by the bootstrap. Of more rows times labels than fit MAX_NUMBERS only the
+    share of right answers is compared. `eval.verdict.task_verdict` says each in a sentence;
     the first is the one to go by.
     Raises: ValueError for no rows, or unequal lengths.
     """
@@ -78,25 +80,36 @@ def _single(answers: tuple[Sequence[str], Sequence[str]], truths: Sequence[str])
     number = {name: place for place, name in enumerate(names)}
     true = np.array([number[name] for name in truths])
     given = [np.array([number[name] for name in column]) for column in answers]
-    rows = [class_counts(column, true, len(names)) for column in given]
     right = [(column == true).astype(np.float64) for column in given]
     yield "accuracy", True, _of_rates(right)
+    if not _fits(true, names):
+        return
+    rows = [class_counts(column, true, len(names)) for column in given]
     yield "macro F1", True, _of_rows(rows, macro_f1_of_counts, "percent", right)
     yield "MCC", True, _of_rows(rows, mcc_of_counts, "coefficient", right)
 
 
 def _multi(answers: tuple[Sequence[Collection[str]], Sequence[Collection[str]]], truths: Sequence[Any]) -> _Named:
     names = sorted({label for column in (truths, *answers) for labels in column for label in labels})
+    right = [
+        np.array([float(set(answer) == set(truth)) for answer, truth in zip(column, truths, strict=True)])
+        for column in answers
+    ]
+    yield "subset accuracy", True, _of_rates(right)
+    if not _fits(truths, names):
+        return
     true, *given = (
         np.array([[name in labels for name in names] for labels in column], dtype=bool).reshape(len(truths), len(names))
         for column in (truths, *answers)
     )
     rows = [np.concatenate([true & one, one, true], axis=1).astype(np.float64) for one in given]
-    right = [(one == true).all(axis=1).astype(np.float64) for one in given]
-    yield "subset accuracy", True, _of_rates(right)
     if names:  # else nothing was there to be found, and nothing was
         for metric in ("micro_f1", "macro_f1"):
             yield metric.replace("_f1", " F1"), True, _of_rows(rows, _average(metric), "percent", right)
+
+
+def _fits(truths: Sized, names: Sized) -> bool:
+    return 3 * len(truths) * len(names) <= MAX_NUMBERS
 
 
 def _regression(answers: tuple[Sequence[float], Sequence[float]], truths: Sequence[float]) -> _Named:

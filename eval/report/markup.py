@@ -26,7 +26,7 @@ def element(tag: str, /, *children: Child, **attributes: Child) -> Markup:
     return Markup(f"<{tag}{written}>{joined(*children)}</{tag}>")
 
 
-VOID = ("meta", "link", "br")
+VOID = ("meta", "link", "br", "input")
 
 
 def joined(*children: Child) -> Markup:

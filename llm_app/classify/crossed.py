@@ -14,18 +14,19 @@ from llm_app.classify.types import Classifier, Item, Outcome, Truth
 from llm_app.errors import UserError
 
 N_FOLDS = 5
-BASELINES = ("majority", "tf-idf")
+BASELINES = ("majority", "tfidf")  # each the method that it is learned by
+MIN_ROWS, MAX_ROWS = 10, 20_000  # from which they learn in a moment, so that they are run without being asked for
 
 
 def crossed(table: LabelledTable, places: Sequence[int]) -> dict[str, Judged]:
     """Baseline -> its answers to the rows at these places, each by a model that learned from other rows.
 
     Rows that say the same stand in one fold, so that no answer was learned. The other rows get no outcome.
-    Raises: UserError for fewer rows than folds, or truths that are all the same.
+    Raises: UserError for fewer than MIN_ROWS rows, truths that are all the same, or texts without words.
     """
     rows = [(place, table.items[place], truth) for place in places if (truth := table.truths[place]) is not None]
-    if len(rows) < N_FOLDS:
-        raise UserError(f"Baselines need {N_FOLDS} rows with a label, and there are {len(rows)}.", param="baselines")
+    if len(rows) < MIN_ROWS:
+        raise UserError(f"Baselines need {MIN_ROWS} rows with a label, and there are {len(rows)}.", param="baselines")
     problem = Problem(table.columns.kind, table.labels)
     check_learnable(problem, [truth for _, _, truth in rows])
     fold = folds([item for _, item, _ in rows], [truth for _, _, truth in rows])

@@ -24,6 +24,7 @@ PROBLEMS: dict[Kind, str] = {
     "single": "single_label_classification", "multi": "multi_label_classification", "regression": "regression",
 }
 USUAL_LENGTH = 512
+UNREAD_CHANGES = 1e-3  # of the largest logit, at most: what is not read changes rounding and nothing else
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,10 @@ class EncoderNetwork:
         Raises: UserError if the tokenizer cannot say.
         """
         if not self.tokenizer.is_fast:
-            raise UserError("This classifier's tokenizer cannot tell where its tokens stand. Choose leave-one-out.")
+            raise UserError(
+                "This classifier's tokenizer cannot tell where its tokens stand. Choose to leave out each word.",
+                message_zh="该分类器的分词器无法给出词元位置。请选择“逐词遮去”。",
+            )
         with self._tokenizing:
             found = self.tokenizer(
                 item.text, item.pair, truncation=True, max_length=self.max_length, return_offsets_mapping=True
@@ -142,6 +146,7 @@ def open_encoder(
                 f" config.json {found.kind} of {len(found.labels)}, or the labels are not the same.", param="model",
             )
         found = file
+    leave_out_unread(model)
     network = EncoderNetwork(model.to(device), tokenizer, min(found.max_length, longest(model, tokenizer)))
     return network, found
 
@@ -162,6 +167,34 @@ def new_encoder(
     tokenizer = folder.tokenizer()
     folder.check_vocabulary(model, tokenizer)
     return EncoderNetwork(model.to(device), tokenizer, min(max_length, longest(model, tokenizer)))
+
+
+@torch.inference_mode()
+def leave_out_unread(model: PreTrainedModel) -> bool:
+    """Where the head reads the first token alone, let the last layer go on with no other; says whether it does.
+
+    Of BERT's kinds, which keep a layer's output projection in `attention.output`. That the logits stay what they were
+    is not assumed but tried.
+    """
+    try:
+        after_attention: nn.Module = model.base_model.encoder.layer[-1].attention.output
+    except AttributeError:
+        return False
+    ids = torch.tensor([[1, 2, 3, 4], [4, 3, 2, 1]], device=model.device) % model.config.vocab_size
+    whole = model(input_ids=ids).logits
+    hook = after_attention.register_forward_pre_hook(_first_token)
+    try:
+        difference = (model(input_ids=ids).logits - whole).abs().max()
+        is_same = bool(difference <= UNREAD_CHANGES * whole.abs().max())
+    except (RuntimeError, TypeError, IndexError):
+        is_same = False
+    if not is_same:
+        hook.remove()
+    return is_same
+
+
+def _first_token(_module: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(each[:, :1] for each in states)
 
 
 def longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -2,15 +2,17 @@
 
 import math
 import re
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from llm_app.classify.config import GRADIENT
 from llm_app.classify.encoder import EncoderNetwork
 from llm_app.classify.network import NetworkClassifier
 from llm_app.classify.scripts import UNSPACED
-from llm_app.classify.types import Classifier, Item, Kind, Prediction, Unclassified
+from llm_app.classify.types import Classifier, Item, Kind, Outcome, Prediction, Unclassified
 from llm_app.engine.turn import BATCH
 from llm_app.errors import UserError
 
@@ -42,26 +44,27 @@ class Explanation:
     spans: tuple[Span, ...]
 
 
+def explained(classifier: Classifier, item: Item, how: str) -> Explanation:
+    """Which words decided. `how`: one of EXPLANATIONS. Raises: as the two below."""
+    return (gradient_times_input if how == GRADIENT else leave_one_out)(classifier, item)
+
+
+def explaining(classifier: Classifier, item: Item, how: str) -> Generator[tuple[int, int] | Explanation]:
+    """(texts that are done, of how many), and at last what `explained` gives; closing stops between two passes."""
+    if how == GRADIENT:
+        yield gradient_times_input(classifier, item)
+    else:
+        yield from _leaving_out(classifier, item, None)
+
+
 def leave_one_out(classifier: Classifier, item: Item, *, label: int | None = None) -> Explanation:
     """What the log-odds lose when a word, or a run of words of a long text, is left out; for every classifier.
 
     `label`: the likeliest, unless another one is asked for. Raises: UserError if the item cannot be classified.
     """
-    spans = [Span(start, end, 0.0) for start, end in pieces(item.text)]
-    spans += [Span(start, end, 0.0, is_pair=True) for start, end in pieces(item.pair or "")]
-    outcomes = sorted(
-        classifier.predict([item, *(_without(item, span) for span in spans)]), key=lambda outcome: outcome.index
-    )
-    whole = outcomes[0]
-    if isinstance(whole, Unclassified):
-        raise UserError(whole.reason, param="text")
-    number = _chosen(whole, label)
-    before = _log_odds(classifier.kind, whole.scores[number])
-    weighed = [
-        replace(span, weight=before - _log_odds(classifier.kind, outcome.scores[number]))
-        for span, outcome in zip(spans, outcomes[1:], strict=True) if isinstance(outcome, Prediction)
-    ]
-    return Explanation(whole, number, tuple(weighed))
+    *_, found = _leaving_out(classifier, item, label)
+    assert isinstance(found, Explanation)
+    return found
 
 
 def gradient_times_input(classifier: Classifier, item: Item, *, label: int | None = None) -> Explanation:
@@ -70,7 +73,10 @@ def gradient_times_input(classifier: Classifier, item: Item, *, label: int | Non
     Source: Shrikumar et al. 2016, arXiv:1605.01713. Raises: UserError for any other classifier.
     """
     if not (isinstance(classifier, NetworkClassifier) and isinstance(classifier.network, EncoderNetwork)):
-        raise UserError("Gradients are there for encoders only. Choose leave-one-out.", param="method")
+        raise UserError(
+            "Gradients are there for encoders only. Choose to leave out each word.", param="method",
+            message_zh="只有编码器分类器才有梯度。请选择“逐词遮去”。",
+        )
     network = classifier.network
     (outcome,) = classifier.predict([item])
     if isinstance(outcome, Unclassified):
@@ -88,12 +94,39 @@ def gradient_times_input(classifier: Classifier, item: Item, *, label: int | Non
     return Explanation(outcome, number, tuple(spans))
 
 
+def n_texts(item: Item) -> int:
+    """How many texts are classified to leave out each word of this one in turn."""
+    return 1 + len(pieces(item.text)) + len(pieces(item.pair or ""))
+
+
 def pieces(text: str) -> list[tuple[int, int]]:
     """Where the words of a text stand; of a long one, runs of neighbouring words, at most MAX_PIECES of them."""
     words = [match.span() for match in _WORD.finditer(text)]
     n_together = math.ceil(len(words) / MAX_PIECES) or 1
     runs = [words[first : first + n_together] for first in range(0, len(words), n_together)]
     return [(run[0][0], run[-1][1]) for run in runs]
+
+
+def _leaving_out(
+    classifier: Classifier, item: Item, label: int | None
+) -> Generator[tuple[int, int] | Explanation]:
+    spans = [Span(start, end, 0.0) for start, end in pieces(item.text)]
+    spans += [Span(start, end, 0.0, is_pair=True) for start, end in pieces(item.pair or "")]
+    outcomes: list[Outcome] = []
+    for outcome in classifier.predict([item, *(_without(item, span) for span in spans)]):
+        outcomes.append(outcome)
+        yield len(outcomes), 1 + len(spans)
+    outcomes.sort(key=lambda outcome: outcome.index)
+    whole = outcomes[0]
+    if isinstance(whole, Unclassified):
+        raise UserError(whole.reason, param="text")
+    number = _chosen(whole, label)
+    before = _log_odds(classifier.kind, whole.scores[number])
+    weighed = [
+        replace(span, weight=before - _log_odds(classifier.kind, outcome.scores[number]))
+        for span, outcome in zip(spans, outcomes[1:], strict=True) if isinstance(outcome, Prediction)
+    ]
+    yield Explanation(whole, number, tuple(weighed))
 
 
 def _without(item: Item, span: Span) -> Item:

@@ -16,6 +16,7 @@ NOTE = "classifier.json"
 WEIGHTS = "model.safetensors"  # of an encoder, an LSTM and a TF-IDF model; an adapter has PEFT's name
 VOCABULARY = "vocabulary.json"
 FORMAT = 1
+FORGOTTEN = {"threshold"}  # what earlier versions wrote, always the same, and nobody read
 MAX_LENGTH = 1_000_000  # tokens
 MAX_VOCABULARY_BYTES = 50_000_000
 
@@ -35,8 +36,8 @@ class ClassifierFile:
     """What classifier.json says.
 
     `max_length`: tokens (or words) that are read of an item; `is_pair`: whether items have two texts. `temperature`:
-    what logits are divided by; `threshold`: see `types.answer`. `shares`: of the majority baseline, what every item
-    gets as scores. `trained`: settings, data and figures of the training, for people to read.
+    what logits are divided by. `shares`: of the majority baseline, what every item gets as scores. `trained`: settings,
+    data and figures of the training, for people to read.
     """
 
     method: Method
@@ -45,7 +46,6 @@ class ClassifierFile:
     max_length: int = 512
     is_pair: bool = False
     temperature: float = 1.0
-    threshold: float = 0.5
     base: BaseModel | None = None
     shares: tuple[float, ...] | None = None
     trained: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +77,7 @@ def read_note(folder: Path) -> ClassifierFile:
     for name in ("method", "kind", "labels"):
         if name not in read:
             raise _rejected(f"it does not say which {name}")
-    unknown = sorted(values.keys() - read.keys() - {"format"})
+    unknown = sorted(values.keys() - read.keys() - {"format", *FORGOTTEN})
     if unknown:
         raise _rejected(f"it has {unknown[0][:60]!r}, which this program does not know")
     base, shares = read.pop("base", None), read.pop("shares", None)
@@ -156,7 +156,6 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "max_length": lambda value: type(value) is int and 1 <= value <= MAX_LENGTH,
     "is_pair": lambda value: isinstance(value, bool),
     "temperature": lambda value: _is_number(value) and value > 0,
-    "threshold": lambda value: _is_number(value) and 0 <= value <= 1,
     "base": _is_base,
     "shares": lambda value: value is None or _is_list(value, _is_number),
     "trained": lambda value: isinstance(value, dict),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_app.classify.types import Kind, Outcome, Prediction, Truth, answer
@@ -60,7 +61,11 @@ class Judged:
         return [cast(Prediction, self.rows[place].outcome).scores for place in self.places]
 
     def scores(self) -> "Scores | None":
-        """All figures with their intervals, which takes a moment; None where there is nothing to score."""
+        """All figures with their intervals, which takes a moment once; None where there is nothing to score."""
+        return self._scores
+
+    @cached_property
+    def _scores(self) -> "Scores | None":
         from eval.classification import multi_scores, regression_scores, single_scores
 
         scored = [self.rows[place] for place in self.places]
@@ -94,16 +99,22 @@ def judge(
     """The items beside what came of them; items of which nothing is known yet have no outcome."""
     found = {outcome.index: outcome for outcome in outcomes}
     rows = tuple(
-        _row(kind, labels, truth, found.get(place), threshold) for place, truth in enumerate(truths)
+        row_of(kind, labels, truth, found.get(place), threshold) for place, truth in enumerate(truths)
     )
+    return judged_of(kind, labels, rows, threshold)
+
+
+def judged_of(kind: Kind, labels: Sequence[str], rows: Sequence[Row], threshold: float = 0.5) -> Judged:
+    """Rows that were judged one by one, in the order of the items."""
     n_unclassified = sum(row.truth is not None and row.answer is None for row in rows)
-    n_unlabelled = sum(truth is None for truth in truths)
-    return Judged(kind, tuple(labels), rows, n_unlabelled, n_unclassified, threshold)
+    n_unlabelled = sum(row.truth is None for row in rows)
+    return Judged(kind, tuple(labels), tuple(rows), n_unlabelled, n_unclassified, threshold)
 
 
-def _row(
-    kind: Kind, labels: Sequence[str], truth: Truth | None, outcome: Outcome | None, threshold: float
+def row_of(
+    kind: Kind, labels: Sequence[str], truth: Truth | None, outcome: Outcome | None, threshold: float = 0.5
 ) -> Row:
+    """One item: what the classifier said of it beside what is true."""
     if not isinstance(outcome, Prediction):
         return Row(outcome, None, truth, None)
     said = answer(kind, labels, outcome.scores, threshold)

@@ -32,5 +32,22 @@ def check_labels(labels: Sequence[str], kind: Kind = "single") -> tuple[str, ...
     return found
 
 
+def threshold_of(given: float | None, kind: Kind, labels: Sequence[str]) -> float:
+    """The threshold in effect, see `types.answer`; a half if none is given.
+
+    Raises: UserError if it is no probability, or if this classifier has no use for one.
+    """
+    if given is None:
+        return 0.5
+    if not 0 <= given <= 1:  # also refuses NaN
+        raise UserError(f"A threshold is a probability, from 0 to 1, not {given}.", param="threshold")
+    if kind == "regression" or (kind == "single" and len(labels) != 2):
+        raise UserError(
+            "A threshold is for one of two labels, or for several labels a row: here the likeliest one, or the value,"
+            " is the answer. Leave it out.", param="threshold",
+        )
+    return given
+
+
 def _wrong(sentence: str) -> UserError:
     return UserError(sentence, param="labels")

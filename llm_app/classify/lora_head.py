@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from llm_app.classify.cut import kept_of_pair
 from llm_app.classify.folder import BaseModel, ClassifierFile
 from llm_app.classify.network import NetworkClassifier, Row, padded
 from llm_app.classify.types import Item, Outcome
@@ -38,10 +39,18 @@ class LoraHeadNetwork:
         self._max_length = max_length
 
     def rows(self, items: Sequence[Item]) -> list[Row]:
-        """As the tokenizer begins a text; what is too long loses its end. The texts of a pair stand on two lines."""
+        """As the tokenizer begins a text, a pair on two lines; what is too long loses its end, of a pair the longer."""
         texts = [item.text if item.pair is None else f"{item.text}{BETWEEN}{item.pair}" for item in items]
-        n, nothing = self._max_length, (self._encoding.prefix_token,)
-        return [Row(tuple(ids[:n]) or nothing, n_cut=max(0, len(ids) - n)) for ids in self._encoding.text_ids(texts)]
+        return [self._row(item, ids) for item, ids in zip(items, self._encoding.text_ids(texts), strict=True)]
+
+    def _row(self, item: Item, ids: Sequence[int]) -> Row:
+        if item.pair is not None and len(ids) > self._max_length:
+            first, second = self._encoding.text_ids([item.text])[0], self._encoding.plain_ids(f"{BETWEEN}{item.pair}")
+            n_first, n_second = kept_of_pair(len(first), len(second), self._max_length)
+            n_cut = len(first) + len(second) - n_first - n_second
+            return Row((*first[:n_first], *second[:n_second]), n_cut=n_cut)
+        kept = tuple(ids[: self._max_length])
+        return Row(kept or (self._encoding.prefix_token,), n_cut=len(ids) - len(kept))
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
         """(rows, labels)."""
@@ -56,8 +65,12 @@ class LoraHeadNetwork:
 class LoraClassifier(NetworkClassifier):
     """Switches its adapter on inside the loaded base for each of its passes."""
 
-    def __init__(self, folder: Path, file: ClassifierFile, host: Host, *, is_strict: bool = False) -> None:
+    def __init__(
+        self, folder: Path, file: ClassifierFile, host: Host, *, is_strict: bool = False, has_own_base: bool = False
+    ) -> None:
+        """`has_own_base`: the host was made for this classifier alone, and goes with it."""
         self._folder, self._host, self._loaded = folder, host, host.loaded
+        self.has_own_base = has_own_base
         adapter = read_adapter(folder, SEQ_CLS)
         # Among the adapters of the base, where no menu offers it; not by its folder, which others may be called too.
         self._name = f"classifier {adapter.digest}"
@@ -69,10 +82,10 @@ class LoraClassifier(NetworkClassifier):
         identity = self._loaded.identity.with_adapter(adapter.digest).digest()
         super().__init__(network, file, {"weights": identity}, host.turn, is_strict=is_strict)
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether another model has taken the place of its base: it can only be opened again."""
-        return self._host.status().state != "ready" or self._host.loaded is not self._loaded
+    def close(self) -> None:
+        """Give back the base that was loaded for this classifier alone; one that chats use too stays."""
+        if self.has_own_base:
+            self._host.unload()
 
     def predict(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """One outcome an item; closing stops between two passes.
@@ -92,20 +105,24 @@ class LoraClassifier(NetworkClassifier):
 def open_lora(folder: Path, file: ClassifierFile, host: Host, *, is_strict: bool = False) -> LoraClassifier:
     """On the host's model if that is the base, else on one that is loaded for this, and takes turns with the host's.
 
-    Raises: ModelRejected if what is loaded under the base's name is not the base.
+    Whoever opens it closes it. Raises: ModelRejected if what is loaded under the base's name is not the base.
     """
     assert file.base is not None
-    if not _holds(host, file.base):
-        host = Host(host.settings, turn=host.turn)
-        for _ in host.load(ModelConfig(file.base.name)):
-            pass
-        if not _holds(host, file.base):
-            host.unload()
+    if _holds(host, file.base):
+        return LoraClassifier(folder, file, host, is_strict=is_strict)
+    own = Host(host.settings, turn=host.turn)
+    for _ in own.load(ModelConfig(file.base.name)):
+        pass
+    try:
+        if not _holds(own, file.base):
             raise ModelRejected(
                 f"{folder.name} was trained on {file.base.name} with weights {file.base.weights[:12]}; the model of"
                 " that name has other weights.", param="model",
             )
-    return LoraClassifier(folder, file, host, is_strict=is_strict)
+        return LoraClassifier(folder, file, own, is_strict=is_strict, has_own_base=True)
+    except BaseException:
+        own.unload()
+        raise
 
 
 def _holds(host: Host, base: BaseModel) -> bool:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from llm_app.classify.cut import kept_of_pair
 from llm_app.classify.folder import WEIGHTS, ClassifierFile, check_tensors, read_vocabulary
 from llm_app.classify.network import Row, padded
 from llm_app.classify.types import Item
@@ -58,7 +59,7 @@ class LstmNetwork:
         self._max_length = max_length
 
     def rows(self, items: Sequence[Item]) -> list[Row]:
-        """Words as numbers; what is longer than `max_length` words loses its end."""
+        """Words as numbers; of a text beyond `max_length` words the end is cut, of a pair the longer one's."""
         return [self._row(item) for item in items]
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
@@ -69,12 +70,18 @@ class LstmNetwork:
         return logits.float()
 
     def _row(self, item: Item) -> Row:
-        ids = [self._ids.get(word, UNKNOWN) for word in words(item.text)]
-        if item.pair is not None:
-            ids += [BETWEEN, *(self._ids.get(word, UNKNOWN) for word in words(item.pair))]
-        kept = ids[: self._max_length]
-        # A text without a word still is a row.
-        return Row(tuple(kept or [UNKNOWN]), n_cut=len(ids) - len(kept))
+        ids = self._numbers(item.text)
+        if item.pair is None:
+            kept = ids[: self._max_length]
+            # A text without a word still is a row.
+            return Row(tuple(kept or [UNKNOWN]), n_cut=len(ids) - len(kept))
+        seconds = self._numbers(item.pair)
+        n_first, n_second = kept_of_pair(len(ids), len(seconds), self._max_length - 1)
+        n_cut = len(ids) + len(seconds) - n_first - n_second
+        return Row((*ids[:n_first], BETWEEN, *seconds[:n_second]), n_cut=n_cut)
+
+    def _numbers(self, text: str) -> list[int]:
+        return [self._ids.get(word, UNKNOWN) for word in words(text)]
 
 
 def open_lstm(folder: Path, file: ClassifierFile, device: torch.device) -> LstmNetwork:

@@ -13,12 +13,13 @@ from llm_app.classify.types import Item, Kind, Outcome, Prediction, Unclassified
 from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.turn import BATCH, Turn
 from llm_app.errors import UserError
+from llm_app.options import Text
 
 BUDGET_TOKENS = 2_048  # of one pass, padding counted; a chat waits no longer than for this
 MOST_PADDING = 0.1  # share of the longest row that the shortest one of a pass may lack
 CHUNK_ITEMS = 2_048  # read at once: enough that rows of like length find each other
-INVALID = "The classifier gave NaN."
-NO_MEMORY = "There is not enough memory for this text."
+INVALID = "The classifier gave NaN.", "分类器给出了 NaN。"
+NO_MEMORY = "There is not enough memory for this text.", "内存不足，无法处理这条文本。"
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class NetworkClassifier:
             asked: list[tuple[int, Row]] = []
             for index, row in enumerate(rows, first):
                 if row.n_cut and self._is_strict:
-                    yield Unclassified(index, too_long(row.n_cut))
+                    yield Unclassified(index, *too_long(row.n_cut))
                 else:
                     asked.append((index, row))
             for places in batches([row for _, row in asked]):
@@ -148,11 +149,11 @@ class NetworkClassifier:
             return
         for number, (index, row) in enumerate(asked):
             if scores is None:
-                yield Unclassified(index, NO_MEMORY)
+                yield Unclassified(index, *NO_MEMORY)
             elif all(map(math.isfinite, scores[number])):
                 yield Prediction(index, tuple(scores[number]), row.n_cut)
             else:
-                yield Unclassified(index, INVALID)
+                yield Unclassified(index, *INVALID)
 
     def _scores(self, rows: Sequence[Row]) -> list[list[float]] | None:
         """One list a row, or None where memory does not suffice."""
@@ -172,6 +173,9 @@ class NetworkClassifier:
         return self.network.logits(rows)
 
 
-def too_long(n_cut: int) -> str:
+def too_long(n_cut: int) -> Text:
     """Why a text is refused that would have to be cut."""
-    return f"The text has {n_cut:,} tokens more than the classifier reads, and nothing may be cut (strict)."
+    return (
+        f"The text has {n_cut:,} tokens more than the classifier reads, and nothing may be cut (strict).",
+        f"文本比分类器能读的多 {n_cut:,} 个词元，而此处不许截断（strict）。",
+    )

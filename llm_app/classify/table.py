@@ -102,8 +102,7 @@ class LabelledTable:
             more = ", ..." if len(without) > N_TOLD else ""
             raise UserError(
                 f"{self.name}: {len(without):,} rows have no label (lines {lines}{more}). Mend them, or confirm that"
-                " they are left out.",
-                param="drops_unlabelled",
+                " they are left out.", param="drops_unlabelled",
             )
         return self.taken([place for place, truth in enumerate(self.truths) if truth is not None])
 
@@ -197,11 +196,24 @@ def renamed_by_place(table: LabelledTable, labels: tuple[str, ...]) -> LabelledT
         for truth in table.truths
     )  # fmt: skip
     told = ", ".join(f"{number} = {label}" for number, label in list(places.items())[:N_TOLD])
-    note = Note(
+    return replace(table, truths=truths, labels=_labels(table.columns, truths), notes=(*table.notes, Note(
         f"The numbers of column {table.columns.truth} are read as places in the list of labels: {told}.",
         f"列 {table.columns.truth} 中的数字按标签列表中的位置读取：{told}。",
-    )
-    return replace(table, truths=truths, labels=_labels(table.columns, truths), notes=(*table.notes, note))
+    )))  # fmt: skip
+
+
+def with_strangers_told(table: LabelledTable, labels: tuple[str, ...]) -> LabelledTable:
+    """The table, with a note where true labels are not among the classifier's, so that no answer to them is right."""
+    strange = [label for label in table.labels if label not in labels]
+    if table.columns.kind == "regression" or not strange:
+        return table
+    n = sum(not set(labels_of(truth)) <= set(labels) for truth in table.truths)
+    theirs, mine = (", ".join(some[:N_TOLD]) + (", …" if len(some) > N_TOLD else "") for some in (strange, labels))
+    return replace(table, notes=(*table.notes, Note(
+        f"In {n:,} rows the true label ({theirs}) is not among the labels of the classifier ({mine}): these rows count"
+        " as wrong. Give both the same names, or choose no column of true labels.",
+        f"有 {n:,} 行的真实标签（{theirs}）不在分类器的标签（{mine}）之中，会算作错误。请统一名称，或不选真实标签列。",
+    )))  # fmt: skip
 
 
 def _check(table: Table, columns: Columns) -> None:
@@ -239,20 +251,22 @@ def _truths(columns: Columns) -> Callable[[Any], Truth | None]:
 
 
 def _label(value: Any) -> str | None:
-    # A table column of numbers with gaps comes as floats from Parquet, and its gaps as NaN.
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, list | dict):
         raise RowRefused("the label is a list or an object; choose several labels", "标签是列表或对象；请选择多标签")
+    # A Parquet column of whole numbers with gaps comes as floats, and its gaps as NaN: 1.0 is the label 1.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return (value if isinstance(value, str) else json.dumps(value)).strip() or None
 
 
 def _several(value: Any, separator: str) -> tuple[str, ...] | None:
     """Labels without repetition, none of them for an empty list or a separator alone; None for an empty cell."""
     if isinstance(value, list):
-        if not all(isinstance(label, str | int) for label in value):
-            raise RowRefused("the list of labels holds something else than text", "标签列表中含有非文本内容")
-        parts = [str(label) for label in value]
+        if any(each is None or isinstance(each, list | dict) for each in value):
+            raise RowRefused("the list of labels holds something else than labels", "标签列表中含有并非标签的内容")
+        parts = [_label(each) or "" for each in value]
     else:
         text = _label(value)
         if text is None:

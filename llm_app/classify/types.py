@@ -32,10 +32,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Unclassified:
-    """An item that got no prediction, and why in one sentence; those after it still get theirs."""
+    """An item that got no prediction, and why in one sentence, in English and Chinese; those after it still get theirs.
+
+    `reason_zh`: empty where it is not known.
+    """
 
     index: int
     reason: str
+    reason_zh: str = ""
 
 
 Outcome = Prediction | Unclassified

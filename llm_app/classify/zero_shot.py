@@ -16,13 +16,14 @@ from llm_app.classify.config import ZeroShotConfig
 from llm_app.classify.network import INVALID, NO_MEMORY, too_long
 from llm_app.classify.prompt import Example, Prompt
 from llm_app.classify.types import Item, Kind, Outcome, Prediction, Unclassified
+from llm_app.data.types import RowRefused
 from llm_app.engine.encoding import Encoding
 from llm_app.engine.host import Host
 from llm_app.engine.packing import Request
 from llm_app.engine.room import Room
 from llm_app.engine.scorer import TooLargeAlone
 from llm_app.engine.scoring import loglikelihoods
-from llm_app.errors import ContextLengthExceeded, UserError
+from llm_app.errors import UserError
 
 CHUNK_ITEMS = 256  # planned together; so much is known before the first answer comes
 CONTENT_FREE = ("N/A", "", "[MASK]")  # the paper's
@@ -133,12 +134,12 @@ class ZeroShot:
             one = asked[number // n]
             sums = tuple(value for _, value in sorted(found.pop(number // n).items()) if value is not None)
             if len(sums) < n:
-                yield Unclassified(one.index, NO_MEMORY)
+                yield Unclassified(one.index, *NO_MEMORY)
             elif all(map(math.isfinite, sums)):
                 n_tokens = tuple(len(continuation) for _, continuation in one.requests)
                 yield Likelihoods(one.index, sums, n_tokens, one.n_cut)
             else:
-                yield Unclassified(one.index, INVALID)
+                yield Unclassified(one.index, *INVALID)
 
     def _scores(self, requests: Sequence[Request]) -> Iterator[tuple[int, float | None]]:
         """(number of a request, log-likelihood, or None where there is no memory for it), in any order."""
@@ -176,15 +177,17 @@ class ZeroShot:
         for index, (item, text, ids) in enumerate(whole, first):
             try:
                 fitted.append((index, *self._fitted(item, text, len(ids))))
-            except ContextLengthExceeded as error:
-                yield Unclassified(index, error.message)
+            except RowRefused as refused:
+                yield Unclassified(index, refused.reason, refused.reason_zh)
         pairs = self._encoding.pairs([(text, word) for _, text, _ in fitted for word in prompt.continuations(text)])
         for index, _, n_cut in fitted:
             requests = tuple(islice(pairs, len(self.labels)))
             lost = [word for word, (_, ids) in zip(prompt.words, requests, strict=True) if not ids]
             if lost:
-                reason = f"Here the label word {lost[0]!r} has no token of its own: end the template in a space."
-                yield Unclassified(index, reason)
+                yield Unclassified(
+                    index, f"Here the label word {lost[0]!r} has no token of its own: end the template in a space.",
+                    f"标签词 {lost[0]!r} 在此处没有自己的词元：请让模板以空格结尾。",
+                )  # fmt: skip
             else:
                 yield _Asked(index, requests, n_cut)
 
@@ -192,7 +195,7 @@ class ZeroShot:
         """The prompt `text` of `n` tokens as it fits the context, and how many tokens were cut for that.
 
         The item's text is cut at its front; template and examples stay whole.
-        Raises: ContextLengthExceeded if nothing would be left of it, or if nothing may be cut.
+        Raises: RowRefused if nothing would be left of it, or if nothing may be cut.
         """
         if n <= self._n_context:
             return text, 0
@@ -201,14 +204,16 @@ class ZeroShot:
         while n_left > self._n_context:
             n_over += n_left - self._n_context
             if n_over >= len(ends):
-                raise ContextLengthExceeded(
+                raise RowRefused(
                     "Template, examples and labels leave no room for the text: the context of this model holds"
-                    f" {self._loaded.n_context:,} tokens. Show fewer examples, or take a shorter template."
+                    f" {self._loaded.n_context:,} tokens. Show fewer examples, or take a shorter template.",
+                    f"模板、示例和标签没有给文本留下空间：该模型的上下文为 {self._loaded.n_context:,} 个词元。"
+                    "请减少示例，或使用更短的模板。",
                 )
             text = self.prompt.text(Item(item.text[ends[n_over - 1] :], item.pair))
             n_left = len(self._encoding.text_ids([text])[0])
         if self._is_strict:
-            raise ContextLengthExceeded(too_long(n - n_left))
+            raise RowRefused(*too_long(n - n_left))
         return text, n - n_left
 
     def _token_ends(self, text: str) -> Sequence[int]:

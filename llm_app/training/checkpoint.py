@@ -22,7 +22,7 @@ from torch import Tensor
 
 from llm_app.errors import UserError
 from llm_app.training.new_path import sync_folder
-from llm_app.training.trainer import TrainerState
+from llm_app.training.state import TrainerState
 
 STATE, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 NEW, OLD = ".new-", ".old-"  # names of a folder that is being made, and of one that a new one takes the place of

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from llm_app.errors import UserError
 from llm_app.options import check_options, option
+from llm_app.training import common
 
 METHODS = ("lora", "qlora", "full")
 QUANTIZATIONS = ("nf4", "int8")
@@ -13,7 +14,6 @@ OBJECTIVES = ("sft", "dpo")
 # Pairs say little about each answer and a lot about the difference: smaller steps than for answers alone.
 LORA_RATE, FULL_RATE, DPO_RATE = 2e-4, 2e-5, 2e-5
 CPU_LENGTH, GPU_LENGTH = 512, 2048
-LARGEST_HELD = 0.9  # share of the examples that validation and test may not reach together
 
 
 @dataclass(frozen=True)
@@ -81,27 +81,18 @@ class TrainConfig:
         0.0, min=0.0, max=0.95, step=0.01, label=("Dropout", "Dropout 比例"),
         help=("Share of a LoRA layer's inputs set to zero while training.", "训练时 LoRA 层输入被置零的比例。"),
     )
-    validation: float = option(
-        0.1, min=0.0, max=0.5, step=0.01, label=("Validation share", "验证集比例"),
-        help=(
-            "Held back from training; of all weights on the way, those with the lowest loss on it are kept.",
-            "不参与训练；训练途中在这部分上损失最低的权重会被保留。",
-        ),
-    )
-    test: float = option(
-        0.1, min=0.0, max=0.5, step=0.01, label=("Test share", "测试集比例"),
-        help=(
-            'Held back for "Did it help?" alone: never trained on, nor used to choose anything.',
-            "只留给“有没有帮助？”：既不参与训练，也不用来做任何选择。",
-        ),
-    )
-    seed: int = option(
-        0, min=0, max=2**31 - 1, step=1, label=("Seed", "随机种子"),
-        help=(
-            "Decides the split, the order of the examples, the first weights and dropout.",
-            "决定划分、样本顺序、初始权重和 dropout。",
-        ),
-    )
+    validation: float = common.validation_share((
+        "Held back from training; of all weights on the way, those with the lowest loss on it are kept.",
+        "不参与训练；训练途中在这部分上损失最低的权重会被保留。",
+    ))
+    test: float = common.test_share((
+        'Held back for "Did it help?" alone: never trained on, nor used to choose anything.',
+        "只留给“有没有帮助？”：既不参与训练，也不用来做任何选择。",
+    ))
+    seed: int = common.seed((
+        "Decides the split, the order of the examples, the first weights and dropout.",
+        "决定划分、样本顺序、初始权重和 dropout。",
+    ))
     objective: str = option(
         "sft", choices=OBJECTIVES, advanced=True, label=("Objective", "目标"),
         help=(
@@ -127,13 +118,7 @@ class TrainConfig:
         "nf4", choices=QUANTIZATIONS, advanced=True, label=("QLoRA weights", "QLoRA 权重"),
         help=("How QLoRA holds the frozen weights.", "QLoRA 冻结权重的存放方式。"),
     )
-    precision: str = option(
-        "auto", choices=("auto", "bf16", "fp32"), advanced=True, label=("Computed in", "计算精度"),
-        help=(
-            "What passes through the model; trained weights are kept in fp32 always.",
-            "模型前向使用的精度；训练的权重始终以 fp32 保存。",
-        ),
-    )
+    precision: str = common.precision()
     device: str = option(
         "auto", choices=("auto", "cpu", "cuda"), advanced=True, label=("Device", "设备"),
         help=("Where it computes.", "在哪里计算。"),
@@ -153,14 +138,8 @@ class TrainConfig:
         "cosine", choices=SCHEDULES, advanced=True, label=("Schedule", "学习率计划"),
         help=("How the rate falls after the warm-up.", "预热之后学习率如何下降。"),
     )
-    warmup: float = option(
-        0.03, min=0.0, max=0.9, step=0.01, advanced=True, label=("Warm-up", "预热"),
-        help=("Share of the steps in which the rate rises to its peak.", "学习率升到峰值所用步数的比例。"),
-    )
-    weight_decay: float = option(
-        0.0, min=0.0, max=10.0, step=0.01, advanced=True, label=("Weight decay", "权重衰减"),
-        help=("Pulls trained weights towards zero at each step (AdamW).", "每一步把训练的权重拉向零（AdamW）。"),
-    )
+    warmup: float = common.warmup(0.03)
+    weight_decay: float = common.weight_decay(0.0)
     max_gradient_norm: float = option(
         1.0, min=0.0, max=1000.0, step=0.1, advanced=True, label=("Gradient clipping", "梯度裁剪"),
         help=("A longer gradient is cut to this length; 0 is off.", "更长的梯度被截到该长度；0 表示关闭。"),
@@ -205,10 +184,7 @@ class TrainConfig:
             "新检查点核验后删除更旧的；最好的一个保留。",
         ),
     )
-    patience: int = option(
-        0, min=0, max=1000, step=1, advanced=True, label=("Early stopping", "早停"),
-        help=("Ends after so many validations without gain; 0 is off.", "连续这么多次验证没有改进就结束；0 表示关闭。"),
-    )
+    patience: int = common.patience()
     smallest_gain: float = option(
         0.0, min=0.0, max=10.0, step=0.001, advanced=True, label=("Smallest gain", "最小改进"),
         help=("A fall of the validation loss by less than this is no gain.", "验证损失下降少于该值不算改进。"),
@@ -223,10 +199,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.validation + self.test >= LARGEST_HELD:
-            raise UserError(
-                f"Validation and test together must hold back less than {LARGEST_HELD:g} of the examples.", param="test"
-            )
+        common.check_held_back(self.validation, self.test, "examples")
         if self.method == "full" and (self.use_dora or self.use_rslora):
             raise UserError(
                 "DoRA and rsLoRA are kinds of LoRA: choose method lora or qlora, or switch them off.", param="method"

@@ -46,11 +46,15 @@ class Saved:
 
 @dataclass(frozen=True)
 class Note:
-    """Something the person should know: a batch was halved, the loss rises, training stopped early."""
+    """Something the person should know: a batch was halved, the loss rises, training stopped early.
+
+    `text_zh`: the same in Chinese, empty where it is not known.
+    """
 
     step: int
     kind: str  # batch_halved, stopped_early, loss_rises, not_packed, resumed
     text: str
+    text_zh: str = ""
 
 
 Event = Step | Validation | Saved | Note

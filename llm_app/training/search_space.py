@@ -17,7 +17,7 @@ from dataclasses import Field, dataclass
 from typing import Any, NoReturn
 
 from llm_app.errors import UserError
-from llm_app.options import OptionInfo, kind_of, options_of
+from llm_app.options import OptionInfo, check_option, kind_of, options_of
 
 Params = Mapping[str, Any]  # option -> value
 NONE = "none"  # an option left empty
@@ -122,7 +122,8 @@ def _parse(text: str, config: type[Any]) -> Axis:
         axis = Choices(name, tuple(dict.fromkeys(_read(item, info, part) for part in parts)))
     if isinstance(axis, Choices) and axis.is_ordered:
         axis = Choices(name, tuple(sorted(axis.values)))
-    _check(axis, config)
+    for value in axis.values if isinstance(axis, Choices) else (axis.low, axis.high):
+        check_option(item, info, value)  # what does not go with other options is found out setting by setting
     return axis
 
 
@@ -192,12 +193,3 @@ def _read(item: Field[Any], info: OptionInfo, text: str) -> Any:
 def _refuse(item: Field[Any], kind: type[Any], text: str) -> NoReturn:
     kinds = {bool: "true or false", int: "whole numbers", float: "numbers", tuple: "names, joined by +"}
     raise UserError(f"{text!r} is no value of {item.name}, which takes {kinds.get(kind, 'text')}.", param="space")
-
-
-def _check(axis: Axis, config: type[Any]) -> None:
-    """Each value alone must be one that the option allows.
-
-    Raises: UserError in the option's own words.
-    """
-    for value in axis.values if isinstance(axis, Choices) else (axis.low, axis.high):
-        config(**{axis.name: value})

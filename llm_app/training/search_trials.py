@@ -10,13 +10,22 @@ from llm_app.training.search_space import Params
 # cut: the search ran out of time in the middle of it. failed: the settings do not work, and `reason` says why.
 State = Literal["running", "done", "pruned", "cut", "failed"]
 Point = tuple[int, float]  # step, loss there
+LOSS = "loss"
 N_WHOLE_TRIALS = 3  # before one is stopped early: the median of fewer says little
 N_FREE_POINTS = 2  # at which no trial is stopped: a high rate that wins in the end often begins badly
 
 
+def as_measured(metric: str, loss: float) -> float:
+    """What a loss stands for: of a score, which is the better the higher, the loss is what it lacks to 1."""
+    return loss if metric == LOSS else 1 - loss
+
+
 @dataclass(frozen=True)
 class Trial:
-    """One setting that was tried. `params`: only what is searched over; the rest is shared by all."""
+    """One setting that was tried. `params`: only what is searched over; the rest is shared by all.
+
+    `metric`: by what trials are compared, loss or a score; `before` and `points` are losses in any case.
+    """
 
     number: int  # from 0
     params: Params
@@ -27,11 +36,17 @@ class Trial:
     seconds: float = 0.0
     state: State = "running"
     reason: str | None = None
+    metric: str = LOSS
 
     @property
     def best(self) -> Point | None:
         """Where its loss was lowest, as (step, loss); the earlier one of two alike."""
         return min(self.points, key=lambda point: (point[1], point[0]), default=None)
+
+    @property
+    def best_value(self) -> float | None:
+        """The lowest loss or, where a score is compared, the highest score."""
+        return as_measured(self.metric, self.best[1]) if self.best else None
 
     @property
     def losses(self) -> tuple[float, ...]:

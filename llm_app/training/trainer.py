@@ -3,8 +3,8 @@
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from llm_app.training.processes import Processes, peak_memory_bytes
 from llm_app.training.product import mixed
 from llm_app.training.rows import Tokens, n_trained
 from llm_app.training.samples import SamplePrompt, replies
+from llm_app.training.state import TrainerState, put_back, taken
 
 N_VALIDATIONS = 10  # of a run, unless the options say otherwise
 N_RISES = 3  # validations in a row that each got worse, before we say so
@@ -32,14 +33,6 @@ class TrainingDiverged(UserError):
     """A loss or its gradient is no number any more; in training, the weights are those before the step."""
 
     code = "training_diverged"
-
-
-@dataclass(frozen=True)
-class TrainerState:
-    """Everything that decides what comes next: tensors, and values that JSON can hold."""
-
-    tensors: dict[str, Tensor]
-    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,8 @@ class Trainer:
         Raises: TrainingDiverged, or NotEnoughMemory if not even one example at a time fits.
         """
         if not self.learner.is_packing and self.config.packs:
-            yield Note(self.step, "not_packed", "This architecture cannot take examples side by side: they are padded.")
+            text = "This architecture cannot take examples side by side: they are padded."
+            yield Note(self.step, "not_packed", text, "此架构不能把样本并排放入一行：改为填充。")
         yield from self._validated()
         while not self.is_over:
             yield from self._one_step()
@@ -202,7 +196,8 @@ class Trainer:
         self._progress = replace(self._progress, n_a_pass=n // 2)
         size = f"{n // 2} examples a pass" if n > 1 else "one example at a time"
         text = f"Memory ran out: {size} from now on, in more passes; the steps stay the same."
-        return Note(self.step, "batch_halved", text)
+        text_zh = f"内存不足：此后每遍 {max(n // 2, 1)} 个样本，遍数增加；优化步不变。"
+        return Note(self.step, "batch_halved", text, text_zh)
 
     # Validation --------------------------------------------------------------------------------------------------
 
@@ -231,10 +226,11 @@ class Trainer:
         yield Validation(step, loss, n_targets, samples)
         if self._progress.is_over:
             n, best = self._progress.n_stale, self._progress.best_step
-            yield Note(step, "stopped_early", f"No gain in {n} validations: stopped. The best was after step {best}.")
+            text = f"No gain in {n} validations: stopped. The best was after step {best}."
+            yield Note(step, "stopped_early", text, f"连续 {n} 次验证没有进步：已停止。最好的是第 {best} 步之后。")
         elif self._progress.n_rises == N_RISES:
             text = f"The validation loss rose {N_RISES} times in a row: this may be overfitting."
-            yield Note(step, "loss_rises", text)
+            yield Note(step, "loss_rises", text, f"验证损失连续上升 {N_RISES} 次：可能已过拟合。")
 
     def _lost(self, step: int) -> TrainingDiverged:
         """Why the run ends here, and what may help."""
@@ -266,35 +262,16 @@ class Trainer:
 
     def state(self) -> TrainerState:
         """Copies of everything that decides what comes next. Masks and noise are decided by seed and step."""
-        tensors = {
-            "weights": self._weights.flat.clone().cpu(), "first_moments": self._optimizer.first.clone().cpu(),
-            "second_moments": self._optimizer.second.clone().cpu(),
-        }  # fmt: skip
-        progress = {key: value if value != math.inf else None for key, value in asdict(self._progress).items()}
-        return TrainerState(tensors, {"progress": progress, "layout": self._layout()})
+        return taken(self._weights, self._optimizer, self._progress)
 
     def restore(self, state: TrainerState) -> None:
         """Go on from there.
 
         Raises: UserError if the state belongs to other weights than these.
         """
-        if state.values["layout"] != self._layout():
-            raise UserError("This checkpoint is of another model or of other trained layers: it cannot go on here.")
-        self._weights.flat.copy_(state.tensors["weights"])
-        self._optimizer.first.copy_(state.tensors["first_moments"])
-        self._optimizer.second.copy_(state.tensors["second_moments"])
-        self._progress = _progress(state.values["progress"])
-        self._optimizer.set_steps(self.step)
-
-    def _layout(self) -> list[list[Any]]:
-        """Names and shapes of the trained weights, in their order."""
-        return [[name, list(shape)] for name, shape in zip(self._weights.names, self._weights.shapes, strict=True)]
+        others = "another model or of other trained layers"
+        self._progress = Progress(**put_back(state, self._weights, self._optimizer, of_others=others))
 
     def adapter_state(self) -> dict[str, Tensor]:
         """What is saved in the end: the adapter under PEFT's names; of full training, all weights under the model's."""
         return self._weights.named()
-
-
-def _progress(values: Mapping[str, Any]) -> Progress:
-    fields: dict[str, Any] = {key: math.inf if value is None else value for key, value in values.items()}
-    return Progress(**fields)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from llm_app.classify.config import ClassifierConfig
 from llm_app.classify.network import Row
 from llm_app.classify.training.examples import Examples
-from llm_app.classify.training.loop import ClassifierTrainer
 from llm_app.classify.training.targets import Problem
+from llm_app.classify.training.trainer import ClassifierTrainer
 from llm_app.classify.types import Item, Truth
 
 SIGNS = {"negative": ("boring", "terrible"), "positive": ("brilliant", "great")}

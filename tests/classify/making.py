@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 WORDS = (
     "an", "and", "bad", "best", "boring", "brilliant", "but", "dull", "film", "fine", "funny", "good", "great", "in",
     "is", "it", "movie", "not", "of", "one", "plot", "so", "story", "terrible", "the", "this", "to", "very", "was",
-    "what", "with", "you",
+    "what", "with", "you", "anna", "lives", "likes", "london", "paris", "rain", "##ing", "北", "京",
 )  # fmt: skip
 
 
@@ -31,6 +31,24 @@ def make_word_pieces(n_context: int) -> "PreTrainedTokenizerBase":
         special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     return BertTokenizer(tokenizer_object=tokenizer, model_max_length=n_context)
+
+
+def make_bytes(texts: Sequence[str], n_context: int) -> "PreTrainedTokenizerBase":
+    """A byte-level BPE tokenizer as RoBERTa's: a word has pieces of its own behind a space."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import RobertaTokenizer
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    learning = trainers.BpeTrainer(
+        special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), vocab_size=400,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, learning)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return RobertaTokenizer(tokenizer_object=tokenizer, model_max_length=n_context)
 
 
 def make_encoder(

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification, pipeline
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    BertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    pipeline,
+)
 
-from llm_app.classify.encoder import longest, new_encoder, open_encoder
+from llm_app.classify.encoder import leave_out_unread, longest, new_encoder, open_encoder
 from llm_app.classify.network import NetworkClassifier, batches
 from llm_app.classify.types import Item, Prediction, Unclassified
 from llm_app.engine.plain_folder import PlainFolder
@@ -95,7 +102,7 @@ def test_nothing_is_cut_when_strict(encoder: Path):
     found = list(opened(encoder, is_strict=True).predict([Item("fine"), Item("good film " * 50), Item("dull")]))
     refused = [outcome for outcome in found if isinstance(outcome, Unclassified)]
     assert [outcome.index for outcome in refused] == [1]
-    assert "tokens more than the classifier reads" in refused[0].reason
+    assert "tokens more than the classifier reads" in refused[0].reason and "不许截断" in refused[0].reason_zh
     assert len(found) == 3
 
 
@@ -145,3 +152,29 @@ def test_a_text_is_cut_the_same_whoever_else_asks_meanwhile(encoder: Path):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda number: network.rows([long if number % 2 else short])[0], range(60)))
     assert {(len(row.ids), row.n_cut) for row in found[1::2]} == {(len(expected.ids), expected.n_cut)}
+
+
+def test_the_last_layer_goes_on_with_the_first_token_alone(encoder: Path):
+    network, _ = open_encoder(PlainFolder(encoder, CLASSIFIES), None, CPU, name="short")
+    seen: list[tuple[int, ...]] = []
+    for layer in network.module.get_submodule("bert.encoder.layer"):
+        layer.intermediate.register_forward_hook(lambda module, given, output: seen.append(tuple(output.shape[:2])))
+    (row,) = network.rows([Item("a great film")])
+    network.logits([row, row])
+    assert seen == [(2, len(row.ids)), (2, 1)]
+
+
+class MeanPooler(nn.Module):
+    """Reads all tokens."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        return states.mean(1)
+
+
+def test_a_head_that_reads_all_tokens_gets_them_all(encoder: Path):
+    model = BertForSequenceClassification.from_pretrained(encoder).eval()
+    model.bert.pooler = MeanPooler()
+    ids = torch.tensor([[5, 6, 7]])
+    before = model(ids).logits
+    assert not leave_out_unread(model)
+    assert torch.equal(model(ids).logits, before)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,27 +11,28 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from seqeval.metrics import classification_report
 from sklearn.linear_model import LogisticRegression
+from tokenizers import normalizers
+from transformers import AutoTokenizer
 
 from llm_app.classify.entities.config import EntityConfig
 from llm_app.classify.entities.decode import Decoder, bio_labels, spans
-from llm_app.classify.entities.encoder import EncoderTagger, new_network
+from llm_app.classify.entities.encoder import EncoderTagger, TaggerNetwork, new_network
 from llm_app.classify.entities.features import FeatureTagger
-from llm_app.classify.entities.folder import NOTE
-from llm_app.classify.entities.open import open_folder
-from llm_app.classify.entities.scores import score
-from llm_app.classify.entities.train import Parts, Scored, parts_of, train_tagger
+from llm_app.classify.entities.fit import TaggerTrainer
+from llm_app.classify.entities.folder import NOTE, TaggerFile, write_note
+from llm_app.classify.entities.open import open_folder, open_tagger
+from llm_app.classify.entities.train import Parts, new_trainer, parts_of
 from llm_app.classify.entities.types import Tagging
 from llm_app.classify.entities.words import find_entities
 from llm_app.classify.training.events import Point
-from llm_app.data.conll import TaggedFile, TaggedSentence, as_bio, read_conll
+from llm_app.data.conll import TaggedFile, TaggedSentence
 from llm_app.engine.plain_folder import PlainFolder
 from llm_app.engine.turn import Turn
 from llm_app.engine.weights import TAGS
 from llm_app.errors import ModelRejected, UserError
 from llm_app.training.events import Step
-from tests.classify.small_bert import make_bert
+from tests.classify.making import make_bytes, make_encoder
 
 LABELS = bio_labels(["LOC", "PER"])
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ CORPUS = [
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bert(tmp_path_factory.mktemp("models") / "bert")
+    return make_encoder(tmp_path_factory.mktemp("models") / "bert", has_head=False)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,22 @@ def corpus() -> tuple[TaggedSentence, ...]:
     return tuple(TaggedSentence(1, tuple(a.split()), tuple(b.split())) for a, b in CORPUS)
 
 
+@pytest.fixture
+def features(corpus: tuple[TaggedSentence, ...], tmp_path: Path) -> Path:
+    """The folder of a baseline."""
+    FeatureTagger.fit(corpus, LABELS).save(tmp_path)
+    write_note(tmp_path, TaggerFile("features", LABELS, None))
+    return tmp_path
+
+
 def tagger_of(bert: Path, *, max_length: int = 64, seed: int = 1) -> EncoderTagger:
     torch.manual_seed(seed)
     network = new_network(PlainFolder(bert, TAGS), LABELS, max_length, CPU)
-    return EncoderTagger(network, {}, Turn(), follows_bio=True)
+    return EncoderTagger(network, Turn(), follows_bio=True)
 
 
 def parts(corpus: tuple[TaggedSentence, ...]) -> Parts:
-    return Parts(corpus, corpus, corpus, ("LOC", "PER"), {})
+    return Parts(corpus, corpus, corpus, ("LOC", "PER"))
 
 
 @hypothesis_settings(max_examples=30, deadline=None)
@@ -92,29 +100,28 @@ def test_a_spans_probability_is_the_mean_of_its_words():
     assert found.probability == pytest.approx(0.7)
 
 
-def test_scores_equal_seqeval_for_each_type_and_all():  # oracle: seqeval
-    random = np.random.default_rng(0)
-    truth, guess = (
-        [as_bio(random.choice(LABELS, size=8, p=[0.4, 0.15, 0.15, 0.15, 0.15]).tolist()) for _ in range(40)]
-        for _ in range(2)
-    )
-    wanted = classification_report([list(t) for t in truth], [list(g) for g in guess], output_dict=True)
-    found = score(truth, [Tagging(i, tags, (1.0,) * 8) for i, tags in reversed(list(enumerate(guess)))])
-    for name, row in {"micro avg": found.all, **found.by_type}.items():
-        figures = (row.precision.estimate, row.recall.estimate, row.f1.estimate, row.support)
-        assert figures == pytest.approx(tuple(wanted[name].values()))
-    assert found.all.f1.low < found.all.f1.estimate < found.all.f1.high
-
-
-def test_scores_without_any_entity_are_zero():
-    found = score([("O",)] * 6, [Tagging(i, ("O",), (1.0,)) for i in range(6)])
-    assert found.all.f1.estimate == 0 and found.by_type == {}
-
-
 def test_the_first_piece_of_a_word_carries_its_tag(bert):
     (row,) = tagger_of(bert).network.rows([["Anna", "x1y", "Paris"]])
     assert len(row.ids) == 2 + 1 + 3 + 1
     assert row.firsts == (1, 2, 5)
+
+
+def test_a_byte_level_tokenizer_reads_words_as_they_stand_in_a_sentence(bert, tmp_path):  # oracle: transformers
+    words = ["Anna", "lives", "in", "Paris", "it's", "北京"]
+    tokenizer = make_bytes(["Anna lives in Paris , Anna likes Paris"] * 3, 64)
+    tokenizer.save_pretrained(tmp_path)
+    glued = tokenizer(words, is_split_into_words=True).input_ids
+    network = TaggerNetwork(tagger_of(bert).network.model, AutoTokenizer.from_pretrained(tmp_path), 64)
+    (row,) = network.rows([words])
+    assert list(row.ids) == tokenizer(" " + " ".join(words)).input_ids != glued
+    assert tokenizer.convert_ids_to_tokens([row.ids[row.firsts[3]]]) == ["ĠParis"]
+
+
+def test_a_tokenizer_that_reads_words_only_apart_from_text_is_refused(bert):
+    tokenizer = make_bytes(["Anna lives in Paris"], 64)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Prepend("_")
+    with pytest.raises(ModelRejected, match="pieces of words by themselves"):
+        TaggerNetwork(tagger_of(bert).network.model, tokenizer, 64)
 
 
 def test_words_beyond_the_cut_off_are_counted_and_tagged_o(bert):
@@ -163,52 +170,79 @@ def test_the_baselines_probabilities_equal_scikit_learns(corpus, monkeypatch):  
     tagger = FeatureTagger.fit(corpus, LABELS)
     ((model, x),) = fitted
     found = np.exp(tagger.log_probabilities([sentence.tokens for sentence in corpus]))
-    columns = [LABELS.index(label) for label in model.classes_]
-    np.testing.assert_allclose(found[:, columns], model.predict_proba(x), atol=1e-5)
+    np.testing.assert_allclose(found[:, model.classes_], model.predict_proba(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["encoder", "features"])
-def test_a_saved_tagger_gives_the_same_tags_and_refuses_to_be_overwritten(
-    method, bert, corpus, tmp_path, settings
-):
-    config = EntityConfig(method=method, epochs=2, batch_size=2, precision="fp32")
-    events = list(train_tagger(parts(corpus), config, bert, tmp_path / "out"))
-    tagger = open_folder(tmp_path / "out", settings, Turn(), CPU, name="out")
-    sentences = [sentence.tokens for sentence in corpus]
-    scored = next(event.scores for event in events if isinstance(event, Scored) and event.method == method)
-    again = score([sentence.tags for sentence in corpus], list(tagger.tag(sentences)))
-    assert again == scored
-    with pytest.raises(UserError, match="exists already"):
-        next(train_tagger(parts(corpus), config, bert, tmp_path / "out"))
+def trainer_of(bert, corpus, **options) -> TaggerTrainer:
+    config = EntityConfig(**{"epochs": 20, "batch_size": 3, "learning_rate": 1e-2, "precision": "fp32", **options})
+    return new_trainer(parts(corpus), config, PlainFolder(bert, TAGS), CPU)
 
 
-def test_training_lowers_the_loss_learns_and_repeats_itself(bert, corpus, tmp_path):
-    config = EntityConfig(epochs=20, batch_size=3, peak_rate=1e-2, precision="fp32")
-    events = list(train_tagger(parts(corpus), config, bert, tmp_path / "one"))
+def test_training_lowers_the_loss_learns_and_repeats_itself(bert, corpus):
+    events = list(trainer_of(bert, corpus, epochs=60).run())
     steps, points = ([event for event in events if isinstance(event, kind)] for kind in (Step, Point))
     assert steps[-1].loss < 0.3 * steps[0].loss
     assert max(point.score for point in points) == 1.0
-    again = itertools.islice(train_tagger(parts(corpus), config, bert, tmp_path / "two"), 12)
+    again = itertools.islice(trainer_of(bert, corpus, epochs=60).run(), 12)
     assert [untimed(event) for event in again] == [untimed(event) for event in events[:12]]
+
+
+def test_a_training_that_is_saved_and_restored_makes_the_same_steps_to_the_last_bit(bert, corpus):
+    whole = trainer_of(bert, corpus, epochs=4)
+    *_, last = whole.run()
+    half = trainer_of(bert, corpus, epochs=4)
+    list(itertools.takewhile(lambda event: not isinstance(event, Step) or event.step < 4, half.run()))
+    rest = trainer_of(bert, corpus, epochs=4)
+    rest.restore(half.state())
+    *_, again = rest.run()
+    assert untimed(again) == untimed(last)
+    assert torch.equal(rest.learner.weights.flat, whole.learner.weights.flat)
+
+
+def test_the_loss_of_a_step_is_torchs_over_the_first_pieces_of_all_words(bert, corpus):  # oracle: torch
+    made = trainer_of(bert, corpus)
+    made.learner.trains(False)
+    batch = made.batch(range(len(corpus)), 0)
+    total = 0.0
+    for sentence, row in zip(corpus, batch.rows, strict=True):
+        with torch.no_grad():
+            logits = made.tagger.network.logits([row])[0]
+        firsts = [tokens_before(made.tagger, sentence.tokens[:n]) for n in range(len(sentence.tokens))]
+        wanted = torch.tensor([LABELS.index(tag) for tag in sentence.tags])
+        total += float(torch.nn.functional.cross_entropy(logits[firsts], wanted, reduction="sum"))
+    with torch.no_grad():
+        found = sum(
+            float(made.loss(made.learner.logits([row], 0), [wanted]))
+            for row, wanted in zip(batch.rows, batch.wanted, strict=True)
+        )
+    assert found == pytest.approx(total, rel=1e-5)
+    assert batch.n_targets == batch.weight == sum(len(sentence.tokens) for sentence in corpus)
+
+
+def tokens_before(tagger, words) -> int:
+    """Where the next word begins, by a tokenizer that never saw it."""
+    return 1 + len(tagger.network.tokenizer(list(words), is_split_into_words=True, add_special_tokens=False).input_ids)
 
 
 def untimed(event):
     return replace(event, seconds=0, memory_bytes=0) if isinstance(event, Step) else event
 
 
-def test_transformers_loads_a_trained_encoder_as_it_is_with_its_labels(bert, corpus, tmp_path):  # oracle: transformers
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+def test_a_tagger_is_put_on_the_gpu_if_there_is_one(bert, settings, monkeypatch):
+    folder = settings.classifiers / "mine"
+    folder.mkdir(parents=True)
+    tagger_of(bert).save(folder)
+    write_note(folder, TaggerFile("encoder", LABELS, 64))
+    moved = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: moved.append(device) or self)
+    open_tagger("mine", settings, Turn())
+    assert moved == [torch.device("cuda")]
 
-    list(train_tagger(parts(corpus), EntityConfig(epochs=0.1, precision="fp32"), bert, tmp_path / "out"))
-    model = AutoModelForTokenClassification.from_pretrained(tmp_path / "out")
-    assert tuple(model.config.id2label.values()) == LABELS
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "out")("rain " * 300)["input_ids"]) == 302
-    assert json.loads((tmp_path / "out" / "tokenizer.json").read_text(encoding="utf-8"))["truncation"] is None
 
-
-def test_an_encoder_without_a_trained_head_is_refused(bert, settings):
+def test_an_encoder_without_a_trained_head_is_refused(bert):
     with pytest.raises(ModelRejected, match="no trained head for named entities"):
-        open_folder(bert, settings, Turn(), CPU, name="bert")
+        open_folder(bert, Turn(), CPU, name="bert")
 
 
 @pytest.mark.parametrize(
@@ -221,19 +255,17 @@ def test_an_encoder_without_a_trained_head_is_refused(bert, settings):
         ({"more": 1}, "more"),
     ],
 )
-def test_a_note_that_says_something_else_is_refused(change, reason, corpus, tmp_path, settings, bert):
-    list(train_tagger(parts(corpus), EntityConfig(method="features"), bert, tmp_path / "out"))
-    note = json.loads((tmp_path / "out" / NOTE).read_text(encoding="utf-8"))
-    (tmp_path / "out" / NOTE).write_text(json.dumps(note | change), encoding="utf-8")
+def test_a_note_that_says_something_else_is_refused(change, reason, features):
+    note = json.loads((features / NOTE).read_text(encoding="utf-8"))
+    (features / NOTE).write_text(json.dumps(note | change), encoding="utf-8")
     with pytest.raises(ModelRejected, match=reason):
-        open_folder(tmp_path / "out", settings, Turn(), CPU, name="out")
+        open_folder(features, Turn(), CPU, name="out")
 
 
-def test_weights_that_do_not_fit_the_vocabulary_are_refused(corpus, tmp_path, settings, bert):
-    list(train_tagger(parts(corpus), EntityConfig(method="features"), bert, tmp_path / "out"))
-    (tmp_path / "out" / "vocabulary.json").write_text(json.dumps({"features": ["word+0=a"]}), encoding="utf-8")
+def test_weights_that_do_not_fit_the_vocabulary_are_refused(features):
+    (features / "vocabulary.json").write_text(json.dumps({"features": ["word+0=a"]}), encoding="utf-8")
     with pytest.raises(ModelRejected, match="shape"):
-        open_folder(tmp_path / "out", settings, Turn(), CPU, name="out")
+        open_folder(features, Turn(), CPU, name="out")
 
 
 def test_equal_sentences_stand_in_one_part():
@@ -248,14 +280,3 @@ def test_a_corpus_without_entities_is_refused():
     sentences = tuple(TaggedSentence(n, (f"w{n}",), ("O",)) for n in range(20))
     with pytest.raises(UserError, match="no entities to learn from"):
         parts_of(TaggedFile("file", sentences), None, EntityConfig())
-
-
-@pytest.mark.verify
-def test_the_baseline_finds_entities_in_wnut17(hub_data):
-    folder = hub_data.parent / "raw" / "ner" / "wnut17"
-    train, dev = read_conll(folder / "wnut17train.conll"), read_conll(folder / "emerging.dev.conll")
-    tagger = FeatureTagger.fit(train.sentences, bio_labels(sorted(train.types)))
-    found = score(
-        [sentence.tags for sentence in dev.sentences], list(tagger.tag([sentence.tokens for sentence in dev.sentences]))
-    )
-    assert found.all.f1.estimate > 0.05 and not math.isnan(found.all.f1.low)

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from llm_app.classify.config import EXPLANATIONS
 from llm_app.classify.encoder import EncoderNetwork, open_encoder
-from llm_app.classify.explain import MAX_PIECES, gradient_times_input, leave_one_out, pieces
+from llm_app.classify.explain import (
+    MAX_PIECES,
+    explained,
+    explaining,
+    gradient_times_input,
+    leave_one_out,
+    n_texts,
+    pieces,
+)
 from llm_app.classify.folder import ClassifierFile
 from llm_app.classify.network import NetworkClassifier
 from llm_app.classify.tfidf import Features, LinearModel, Tfidf
@@ -17,6 +26,7 @@ from llm_app.engine.turn import Turn
 from llm_app.engine.weights import CLASSIFIES
 from llm_app.errors import UserError
 from tests.classify.making import make_encoder
+from tests.classify.word_rule import WordRule
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +96,24 @@ def test_word_pieces_count_for_the_word_they_are_of(encoder: NetworkClassifier):
     assert all(span.weight != 0 for span in gradient_times_input(encoder, Item(text)).spans)
 
 
+def test_an_explanation_that_nobody_waits_for_asks_no_more() -> None:
+    asked = WordRule()
+    steps = explaining(asked, Item("it was good, wasn't it"), "leave-one-out")
+    assert next(steps) == (1, 6)
+    steps.close()
+    assert len(asked.asked) == 1
+
+
+def test_what_is_explained_step_by_step_is_what_is_explained_at_once(encoder: NetworkClassifier) -> None:
+    item = Item("a good film", "dull plot")
+    for how in EXPLANATIONS:
+        *steps, found = explaining(encoder, item, how)
+        assert found == explained(encoder, item, how)
+        assert len(steps) == (n_texts(item) if how == "leave-one-out" else 0)
+
+
 def test_gradients_are_refused_where_there_are_none():
-    with pytest.raises(UserError, match="leave-one-out"):
+    with pytest.raises(UserError, match="encoders only. Choose to leave out each word"):
         gradient_times_input(rule(), Item("good"))
 
 

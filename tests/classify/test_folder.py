@@ -20,7 +20,7 @@ from tests.classify.making import make_encoder
 
 CPU = torch.device("cpu")
 FILES = [
-    ClassifierFile("encoder", "single", ("a", "b"), 128, temperature=1.3, threshold=0.4, trained={"rows": 7}),
+    ClassifierFile("encoder", "single", ("a", "b"), 128, temperature=1.3, trained={"rows": 7}),
     ClassifierFile("lora", "multi", ("a",), 64, base=BaseModel("embedded", "ab" * 32)),
     ClassifierFile("lstm", "regression", ("stars",), 32, is_pair=True),
     ClassifierFile("majority", "single", ("a", "b"), shares=(0.25, 0.75)),
@@ -48,7 +48,6 @@ def test_what_is_written_is_read_back(tmp_path: Path, file: ClassifierFile):
         ({"max_length": True}, "max_length is True"),
         ({"temperature": 0}, "temperature is 0"),
         ({"temperature": "hot"}, "temperature is 'hot'"),
-        ({"threshold": 1.5}, "threshold is 1.5"),
         ({"base": {"name": "x"}}, "base is"),
         ({"base": {"name": "x", "weights": "y"}}, "names its base model"),
         ({"shares": [0.5, 0.5]}, "has shares"),
@@ -62,6 +61,14 @@ def test_a_note_that_is_wrong_is_refused_in_one_sentence(tmp_path: Path, change:
     with pytest.raises(ModelRejected, match="The classifier cannot be used") as error:
         read_note(tmp_path)
     assert sentence in error.value.message
+
+
+def test_a_note_with_the_threshold_that_earlier_versions_wrote_is_read(tmp_path: Path):
+    write_note(tmp_path, FILES[0])
+    values = json.loads((tmp_path / "classifier.json").read_text())
+    assert "threshold" not in values
+    (tmp_path / "classifier.json").write_text(json.dumps(values | {"threshold": 0.5}))
+    assert read_note(tmp_path) == FILES[0]
 
 
 def test_a_note_without_labels_is_refused(tmp_path: Path):

@@ -1,19 +1,26 @@
 """A LoRA classification head on the loaded base against PEFT's own model for sequence classification."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from peft import LoraConfig, PeftModelForSequenceClassification, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from llm_app.classify import lora_head
 from llm_app.classify.folder import BaseModel, ClassifierFile, write_note
 from llm_app.classify.lora_head import LoraClassifier, open_lora
 from llm_app.classify.types import Item, Prediction, Unclassified
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine.host import Host
+from llm_app.engine.turn import Turn
 from llm_app.errors import ModelRejected
+from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.glue import further_scores, glue_tasks
 
 LABELS = ("negative", "neutral", "positive")
 TEXTS = ["the quick brown fox", "hello", "", "what is the answer to this question", "lazy dog " * 9]
@@ -78,6 +85,29 @@ def test_the_base_answers_as_before_and_no_menu_shows_the_head(folder: Path, hos
         host.loaded.adapters.use(None)
         assert torch.equal(host.loaded.model(ids).logits, before)
     assert host.loaded.adapters.offered == ()
+
+
+def test_a_model_that_was_loaded_for_glues_other_rows_is_not_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    place = tmp_path / "hub" / "nyu-mll" / "glue" / "mnli"
+    place.mkdir(parents=True)
+    rows = [{"premise": "the quick brown fox", "hypothesis": label, "label": label} for label in LABELS]
+    pq.write_table(pa.Table.from_pylist(rows), place / "validation_mismatched.parquet")
+    run = RunFolder.create(tmp_path / "runs", {"config": {"method": "lora"}})
+    shutil.copytree(folder, run.path / "classifier")
+    made: list[Host] = []
+
+    class Watched(Host):
+        def __init__(self, settings: Settings, turn: Turn | None = None) -> None:
+            super().__init__(settings, turn=turn)
+            made.append(self)
+
+    monkeypatch.setattr(lora_head, "Host", Watched)
+    (task,) = glue_tasks(["mnli"])
+    scores = further_scores(task, run, Settings(home=tmp_path / "home", data=tmp_path / "hub"))
+    assert next(scores).n == len(rows)
+    assert [host.status().state for host in made] == ["empty"]
 
 
 def test_a_text_that_is_too_long_is_cut_and_told_or_refused(folder: Path, host: Host, tiny_llama: Path):

@@ -1,5 +1,6 @@
 """What a name stands for: the shelf, folders, models with a head, chat models with labels."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from llm_app.classify.open import open_classifier, trained_folder
 from llm_app.classify.tfidf import Features, LinearModel, Tfidf
 from llm_app.classify.types import Item, Prediction
 from llm_app.classify.zero_shot import ZeroShot
-from llm_app.config import ModelConfig, Settings
+from llm_app.config import ModelConfig, Settings, quiet_environment
 from llm_app.engine.host import Host
 from llm_app.errors import ModelNotFound, UserError
 from tests.classify.making import make_encoder
@@ -65,6 +66,13 @@ def test_files_that_differ_make_identities_that_differ(settings: Settings, host:
     same = open_classifier(str(make_encoder(tmp_path / "same")), host, settings).identity()
     other = open_classifier(str(make_encoder(tmp_path / "other", seed=1)), host, settings).identity()
     assert one == same != other
+
+
+def test_no_library_draws_bars_of_its_own_while_a_classifier_is_opened(monkeypatch: pytest.MonkeyPatch):
+    environ: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", environ)
+    quiet_environment()
+    assert environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1", "transformers asks the hub library"
 
 
 def test_a_chat_model_is_loaded_and_asked_if_there_are_labels(settings: Settings, host: Host, tiny_llama: Path):

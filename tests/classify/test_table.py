@@ -16,8 +16,9 @@ from llm_app.classify.table import (
     overlapping,
     renamed_by_place,
     repeated,
+    with_strangers_told,
 )
-from llm_app.classify.types import Item
+from llm_app.classify.types import Item, Kind
 from llm_app.data.read import read_file
 from llm_app.data.table import Reading
 from llm_app.errors import UserError
@@ -58,7 +59,30 @@ def test_several_labels_may_be_a_list() -> None:
     rows = [{"t": "a", "l": ["x", "y"]}, {"t": "b", "l": []}, {"t": "c", "l": [["x"]]}]
     found = table("\n".join(map(json.dumps, rows)), Columns("t", truth="l", kind="multi"), "tags.jsonl")
     assert found.truths == (("x", "y"), ())
-    assert found.problems[0].reason == "the list of labels holds something else than text"
+    assert found.problems[0].reason == "the list of labels holds something else than labels"
+
+
+@pytest.mark.parametrize(("cells", "labels"), [
+    ([1.0, None, 0.0, -2.0], ("1", None, "0", "-2")),  # a column of whole numbers with a gap
+    ([True, False, None, True], ("true", "false", None, "true")),
+    ([0.5, 1.0, None, 2.25], ("0.5", "1", None, "2.25")),
+])
+def test_numbers_and_truth_values_of_parquet_are_labels_as_a_person_writes_them(
+    cells: list[object], labels: tuple[str | None, ...]
+) -> None:
+    from io import BytesIO
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    file = BytesIO()
+    parquet.write_table(pa.table({"t": ["a", "b", "c", "d"], "l": cells}), file)
+    assert labelled(read_file(file.getvalue(), "t.parquet"), Columns("t", truth="l")).truths == labels
+
+
+def test_labels_of_a_list_are_read_as_single_ones_are() -> None:
+    found = table('{"t": "a", "l": [1.0, true, " x "]}\n', Columns("t", truth="l", kind="multi"), "tags.jsonl")
+    assert found.truths == (("1", "true", "x"),)
 
 
 def test_what_is_no_number_is_listed_where_numbers_are_wanted() -> None:
@@ -148,3 +172,22 @@ def test_the_layouts_of_real_data_sets_are_read(
     assert abs(len(found.items) + len(found.problems) - n_rows) <= 1
     assert len(found.problems) <= 0.001 * n_rows
     assert len(found.labels) == n_labels
+
+
+def test_rows_whose_true_label_the_classifier_lacks_are_counted_and_told() -> None:
+    found = with_strangers_told(table(REVIEWS, Columns("text", truth="label")), ("good", "positive"))
+    (note,) = found.notes
+    assert "In 2 rows the true label (negative) is not among the labels of the classifier (good, positive)" in note.text
+    assert "有 2 行的真实标签（negative）不在分类器的标签（good, positive）之中" in note.text_zh
+
+
+@pytest.mark.parametrize(("text", "kind", "labels"), (
+    (REVIEWS, "single", ("negative", "positive", "mixed")), ("text,label\na,1.5\n", "regression", ("score",)),
+    ("text\na\n", "single", ("x", "y")),
+))  # fmt: skip
+def test_nothing_is_told_where_every_true_label_can_be_answered(
+    text: str, kind: Kind, labels: tuple[str, ...]
+) -> None:
+    truth = "label" if "label" in text else None
+    rows = table(text, Columns("text", truth=truth, kind=kind))
+    assert with_strangers_told(rows, labels) is rows

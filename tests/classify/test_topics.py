@@ -10,23 +10,23 @@ import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
-from llm_app.classify.topics.clusters import clusters, nearest, positions
+from llm_app.classify.topics.clusters import Clusters, clusters, nearest, positions
 from llm_app.classify.topics.config import TopicsConfig
 from llm_app.classify.topics.embedding import SentenceEncoder, open_sentence_encoder
 from llm_app.classify.topics.find import find_topics
-from llm_app.classify.topics.types import Embedded, TopicMap
+from llm_app.classify.topics.types import Embedded, Grouped, TopicMap
 from llm_app.classify.topics.words import class_tf_idf, key_words, terms_of
 from llm_app.engine.catalog import embedded_encoder
 from llm_app.engine.turn import Turn
 from llm_app.errors import ModelRejected, UserError
-from tests.classify.small_bert import make_bert
+from tests.classify.making import make_encoder
 
 TEXTS = ["rain and the rain", "Anna lives in Paris", "the rain", "Anna likes London", "in", "rain in London and Paris"]
 
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bert(tmp_path_factory.mktemp("models") / "bert")
+    return make_encoder(tmp_path_factory.mktemp("models") / "bert", has_head=False)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,15 @@ def embedded(encoder: SentenceEncoder, texts: list[str]) -> np.ndarray:
     parts = list(encoder.embed(texts))
     order = np.argsort([index for part in parts for index in part.indices])
     return np.concatenate([part.vectors for part in parts])[order]
+
+
+def clustered(vectors: np.ndarray, config: TopicsConfig) -> Clusters:
+    steps = clusters(vectors, config)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def by_hand(folder: Path, text: str, *, is_first: bool = False) -> np.ndarray:
@@ -90,30 +99,30 @@ def test_texts_that_lose_their_end_are_counted(bert):
 
 
 def test_the_number_of_topics_is_the_one_with_the_best_silhouette(blobs):  # oracle: scikit-learn's silhouette
-    found = clusters(blobs, TopicsConfig())
+    found = clustered(blobs, TopicsConfig())
     assert len(found.centres) == 3
     assert max(found.silhouettes, key=lambda n: found.silhouettes[n]) == 3
     assert found.silhouettes[3] == pytest.approx(float(silhouette_score(blobs, np.arange(90) % 3)), abs=1e-6)
 
 
 def test_a_given_number_of_topics_is_kept(blobs):
-    found = clusters(blobs, TopicsConfig(n_topics=5))
+    found = clustered(blobs, TopicsConfig(n_topics=5))
     assert len(found.centres) == 5 and list(found.silhouettes) == [5]
 
 
 def test_hdbscan_leaves_out_what_lies_apart(blobs):
     apart = -np.eye(8, dtype=np.float32)[7:]
-    found = clusters(np.concatenate([blobs, apart]), TopicsConfig(method="hdbscan"))
+    found = clustered(np.concatenate([blobs, apart]), TopicsConfig(method="hdbscan"))
     assert len(found.centres) == 3 and found.topics[-1] == -1
 
 
 def test_topics_are_numbered_by_size(blobs):
-    sizes = np.bincount(clusters(blobs[:-20:1], TopicsConfig(n_topics=3)).topics)
+    sizes = np.bincount(clustered(blobs[:-20:1], TopicsConfig(n_topics=3)).topics)
     assert sizes.tolist() == sorted(sizes.tolist(), reverse=True)
 
 
 def test_the_nearest_text_comes_first(blobs):
-    found = clusters(blobs, TopicsConfig(n_topics=3))
+    found = clustered(blobs, TopicsConfig(n_topics=3))
     away = np.linalg.norm(blobs - found.centres[0], axis=1)
     members = [place for place in np.argsort(away).tolist() if found.topics[place] == 0]
     assert nearest(blobs, found, 0, 4) == tuple(members[:4])
@@ -153,7 +162,7 @@ def test_texts_without_any_word_have_no_key_words():
 def test_progress_is_told_and_points_stand_in_the_order_of_the_texts(bert):
     *progress, found = find_topics(TEXTS, open_sentence_encoder(bert, Turn()), TopicsConfig(n_topics=2))
     assert isinstance(found, TopicMap)
-    assert progress[-1] == Embedded(6, 6)
+    assert progress[-2:] == [Embedded(6, 6), Grouped(1, 1)]
     assert [point.index for point in found.points] == list(range(6))
     assert sum(topic.size for topic in found.topics) == 6
 
@@ -172,6 +181,28 @@ def test_few_and_equal_texts_still_give_a_map(texts, n_topics, how, bert):
     found = list(find_topics(texts, open_sentence_encoder(bert, Turn()), TopicsConfig(positions=how)))[-1]
     assert len(found.topics) == n_topics
     assert all(math.isfinite(point.x + point.y) for point in found.points)
+
+
+def test_between_two_numbers_of_topics_it_can_be_stopped(blobs):
+    tried = list(clusters(blobs, TopicsConfig()))
+    assert tried == [Grouped(n, 8) for n in range(1, 9)]  # 2 to 9 topics, the root of 90
+
+
+def test_more_topics_than_different_texts_are_refused_and_not_reduced(blobs):
+    same = np.repeat(blobs[:3], 4, axis=0)
+    with pytest.raises(UserError, match="No more than 3 of the texts differ: ask for fewer topics than 4"):
+        clustered(same, TopicsConfig(n_topics=4))
+
+
+def test_a_topic_larger_than_the_whole_table_is_refused_and_not_reduced(blobs):
+    with pytest.raises(UserError, match="needs 10 texts, and there are 9: lower least_size"):
+        clustered(blobs[:9], TopicsConfig(method="hdbscan"))
+
+
+@pytest.mark.parametrize("options", [{"method": "hdbscan", "n_topics": 5}, {"least_size": 5}])
+def test_an_option_that_a_method_makes_no_use_of_is_refused(options):
+    with pytest.raises(UserError, match=f"makes no use of {list(options)[-1]}"):
+        TopicsConfig(**options)
 
 
 def test_one_text_is_refused(bert):

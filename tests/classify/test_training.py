@@ -9,14 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from llm_app.classify.config import ClassifierConfig
+from llm_app.classify.config import LEAST_STEPS, ClassifierConfig
 from llm_app.classify.training.augment import augmented
 from llm_app.classify.training.batches import Batches, passes
 from llm_app.classify.training.built import Built, build
 from llm_app.classify.training.events import Point
 from llm_app.classify.training.examples import Examples
-from llm_app.classify.training.loop import ClassifierTrainer
+from llm_app.classify.training.loop import LEAST_CURVE, MOST_CURVE, for_the_curve
 from llm_app.classify.training.targets import Objective, Problem, score
+from llm_app.classify.training.trainer import ClassifierTrainer
 from llm_app.classify.types import Item, Truth
 from llm_app.config import Settings
 from llm_app.errors import UserError
@@ -60,7 +61,7 @@ def test_a_run_that_is_saved_and_restored_makes_the_same_steps_to_the_last_bit(
     method: str, encoder: Path, tiny_qwen2: Path
 ) -> None:
     base = {"encoder": encoder, "lora": tiny_qwen2, "lstm": None}[method]
-    config = replace(ENCODER, method=method, augmentation="swap", rank=2)
+    config = replace(ENCODER, method=method, augmentation="swap", rank=2 if method == "lora" else 16)
     whole = trained(trainer(config, base, n=32, n_validation=8))
     half = trainer(config, base, n=32, n_validation=8)
     for event in half.run():
@@ -106,6 +107,13 @@ def test_the_gradient_of_a_step_is_that_of_torch_over_the_padded_batch(encoder: 
         start = end
 
 
+def test_automatic_epochs_are_more_where_few_rows_would_make_too_few_steps() -> None:
+    automatic = ClassifierConfig(method="lstm", precision="fp32")
+    assert trainer(automatic, n=40, n_validation=4).n_steps == LEAST_STEPS["lstm"]
+    assert trainer(replace(automatic, epochs=3.0), n=40, n_validation=4).n_steps == 6, "epochs that are given stay"
+    assert automatic.for_rows(32_000).n_epochs == 10.0 and ClassifierConfig().for_rows(32_000).n_epochs == 3.0
+
+
 def test_training_ends_early_once_so_many_validations_bring_no_gain() -> None:
     loop = trainer(replace(LSTM, epochs=40.0, patience=2))
     events = list(loop.run())
@@ -120,7 +128,20 @@ def test_the_learning_curve_tells_error_on_training_and_validation_rows() -> Non
     points = [event for event in trainer(replace(LSTM, epochs=5.0)).run() if isinstance(event, Point)]
     assert [point.step for point in points] == list(range(0, 21, 2))
     assert points[-1].training_score == points[-1].score == 1.0
+    assert points[-1].n_validation == 16 and points[-1].n_training == 64
     assert points[-1].loss < points[0].loss and points[-1].training_loss < points[0].training_loss
+
+
+@pytest.mark.parametrize(("n_rows", "n_validation", "n_shown"), [
+    (999, 450, 450), (999, 9_000, MOST_CURVE), (999, 4, LEAST_CURVE), (33, 4, 33), (3, 100, 3),
+])  # fmt: skip
+def test_the_curve_shows_as_many_training_rows_as_rows_held_back_but_no_handful_spread_over_all(
+    n_rows: int, n_validation: int, n_shown: int
+) -> None:
+    places = for_the_curve(n_rows, n_validation)
+    gaps = {after - before for before, after in zip(places, places[1:], strict=False)}
+    assert len(places) == n_shown and max(gaps, default=0) - min(gaps, default=0) <= 1
+    assert places[0] == 0 and n_rows - places[-1] <= max(gaps, default=n_rows) + 1
 
 
 def test_a_stopped_run_ends_between_two_steps() -> None:

@@ -1,6 +1,10 @@
 """Baselines, temperature: each against scikit-learn or scipy on the same rows."""
 
+import math
+import random
+import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +15,17 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
 from llm_app.classify.folder import ClassifierFile
-from llm_app.classify.tfidf import Tfidf
-from llm_app.classify.training.baselines import Learned, best, features_for, fit_tfidf, shares
+from llm_app.classify.tfidf import Features, Tfidf
+from llm_app.classify.training.baselines import (
+    CHOOSE_FROM,
+    Learned,
+    best,
+    features_for,
+    fit_tfidf,
+    shares,
+    terms_of,
+)
+from llm_app.classify.training.events import FEW
 from llm_app.classify.training.targets import Problem
 from llm_app.classify.training.temperature import fitted_temperature
 from llm_app.classify.types import Item, Prediction, Truth
@@ -69,11 +82,29 @@ def test_a_regression_equals_scikit_learns_ridge() -> None:
 
 
 def test_the_strength_that_does_best_on_the_validation_rows_is_kept() -> None:
-    train, validation = rows(60), rows(30, seed=1)
-    found = list(fit_tfidf(SINGLE, train, validation))
-    assert len(found) == 4
-    assert best(found).score == max(each.score for each in found)
-    assert best(found) is next(each for each in found if each.score == best(found).score)
+    found = list(fit_tfidf(SINGLE, rows(60), rows(CHOOSE_FROM, seed=1)))
+    assert len(found) == 4 and best(found).score == max(each.score for each in found)
+
+
+def test_of_strengths_that_do_equally_well_the_one_nearest_to_the_usual_is_kept() -> None:
+    (one,) = fit_tfidf(SINGLE, rows(40), NOBODY)
+    came_to = {0.1: 0.5, 10.0: 0.9, 100.0: 0.9}
+    found = [replace(one, strength=strength, score=score) for strength, score in came_to.items()]
+    assert best(found).strength == 10.0
+    assert best([replace(each, score=math.nan) for each in [*found, one]]).strength == 1.0
+
+
+def test_a_few_rows_held_back_choose_nothing_and_a_small_table_is_fitted_as_scikit_learn_fits_it() -> None:
+    """Four rows whose words are those of the other label: every strength that learns gets them wrong."""
+    items, truths = rows(33)
+    against = [Item("great brilliant"), Item("great"), Item("boring terrible"), Item("boring")]
+    (learned,) = fit_tfidf(SINGLE, (items, truths), (against, ["negative", "negative", "positive", "positive"]))
+    counted = vectorizer().fit(item.text for item in items)
+    texts = counted.transform([item.text for item in items])
+    theirs = LogisticRegression().fit(texts, truths)
+    found = scores(SINGLE, learned, items)
+    assert found == pytest.approx(theirs.predict_proba(texts), abs=1e-3)
+    assert [SINGLE.labels[place] for place in found.argmax(1)] == truths
 
 
 def test_a_label_that_no_row_to_train_on_has_is_never_answered() -> None:
@@ -119,6 +150,12 @@ def test_rows_that_are_all_right_do_not_say_how_sure_to_be() -> None:
     assert fitted_temperature(SINGLE, [(0.8, 0.2), (0.3, 0.7)] * 10, ["negative", "positive"] * 10) == 1.0
 
 
+def test_a_handful_of_rows_sets_no_temperature() -> None:
+    wrong: list[Truth] = ["positive"]
+    assert fitted_temperature(SINGLE, [(0.9, 0.1)] * (FEW - 1), wrong * (FEW - 1)) == 1.0
+    assert fitted_temperature(SINGLE, [(0.9, 0.1)] * FEW, wrong * FEW) > 10
+
+
 def test_the_temperature_of_several_labels_is_fitted_over_all_decisions() -> None:
     problem = Problem("multi", ("a", "b"))
     sure_and_half_right = [(0.99, 0.01)] * 20
@@ -129,3 +166,21 @@ def test_the_temperature_of_several_labels_is_fitted_over_all_decisions() -> Non
 def test_without_validation_rows_and_for_values_the_temperature_is_one() -> None:
     assert fitted_temperature(SINGLE, [], []) == 1.0
     assert fitted_temperature(Problem("regression", ("x",)), [(2.0,)], [2.0]) == 1.0
+
+
+def test_the_terms_of_a_large_table_are_those_that_scikit_learn_counts_twice_at_least() -> None:
+    items, _ = rows(1200)
+    texts = [f"{item.text} only{number}" for number, item in enumerate(items)]
+    expected = vectorizer().set_params(min_df=2).fit(texts).get_feature_names_out().tolist()
+    assert terms_of(Features(), texts, 10**6) == expected
+
+
+def test_however_many_terms_a_table_has_only_so_many_are_held_at_once() -> None:
+    drawn = random.Random(0)
+    texts = [f"good film w{drawn.getrandbits(64)} w{drawn.getrandbits(64)}" for _ in range(4000)]
+    tracemalloc.start()
+    found = terms_of(Features(), texts, 3, n_candidates=500)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == ["film", "good", "good film"]
+    assert most < 500_000  # all terms of these texts take ten times as much

@@ -35,7 +35,7 @@ class WordRule:
             item = items[index]
             self.asked.append(item)
             if item.text == "rubbish":
-                yield Unclassified(index, "nothing to be counted")
+                yield Unclassified(index, "nothing to be counted", "没有可数的词")
                 continue
             n_good, n_bad = (item.text.count(word) + self.smoothing for word in ("good", "bad"))
             share = n_good / (n_good + n_bad)

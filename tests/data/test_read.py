@@ -99,3 +99,32 @@ def test_damaged_files_are_rows_or_a_refusal(text, at, damage):
         except UserError:
             continue
         assert table.rows or table.problems
+
+
+# Cells in which separators, quotes, line ends and letters of three scripts stand beside each other.
+ANY = st.characters(exclude_categories=["Cs", "Cc"])
+DEEP = st.text(st.sampled_from(',;|"\'\n a1é好\u2028') | ANY, min_size=1, max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(DEEP, DEEP), min_size=1, max_size=5), st.sampled_from(",;|"), st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "gb18030"]),
+)  # fmt: skip
+def test_every_cell_stands_on_its_line_in_any_encoding_with_any_separator(rows, separator, line_end, encoding):
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=separator, lineterminator=line_end)  # quotes what needs it
+    writer.writerow(["text", "label"])
+    expected = []
+    for row in rows:
+        if any(cell.strip() for cell in row):
+            expected.append((file.getvalue().count("\n") + 1, {"text": row[0], "label": row[1]}))
+        writer.writerow(row)
+    # A byte order mark says the encoding; without one it is told, since a few letters are no sample to find it out by.
+    told = None if encoding in ("utf-8-sig", "utf-16") else encoding
+    try:
+        table = read_file(file.getvalue().encode(encoding), "a.csv", reading=Reading(told, separator, True))
+    except UserError as error:
+        assert "no rows below the header" in error.message and not expected
+        return
+    assert [(row.line, row.cells) for row in table.rows] == expected and not table.problems

@@ -1,5 +1,7 @@
 """Confusion, calibration, thresholds, orders and comparisons of classifiers, against scikit-learn and by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -98,6 +100,17 @@ def test_the_p_values_of_three_metrics_are_corrected_together() -> None:
     expected = [sklearn.f1_score(truths, column, average="macro") for column in (worse, better)]
     assert [found[1].result.first, found[1].result.second] == pytest.approx(expected)
     assert found[2].result.second == pytest.approx(sklearn.matthews_corrcoef(truths, better))
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_of_a_thousand_labels_on_many_rows_only_the_share_of_right_answers_is_compared(kind: Any) -> None:
+    """A column for each label would take gigabytes."""
+    truths = [f"label {number % 1000}" for number in range(7000)]
+    other = [truth if number % 3 else "label 0" for number, truth in enumerate(truths)]
+    rows = [[(label,) if kind == "multi" else label for label in column] for column in (truths, other)]
+    (found,) = compare_classifiers("many", ("right", "other"), (rows[0], rows[1]), rows[0], kind)
+    n_right = sum(a == b for a, b in zip(truths, other, strict=True))
+    assert found.tasks[0].result.second == pytest.approx(n_right / 7000)
 
 
 def test_the_verdict_is_one_sentence_in_two_languages() -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from llm_app.training.checkpoint import Damaged, NoValidCheckpoint, at_step, newest_valid, save
-from llm_app.training.trainer import TrainerState
+from llm_app.training.state import TrainerState
 
 
 def state(step: int) -> TrainerState:

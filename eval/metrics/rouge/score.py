@@ -14,9 +14,6 @@ from collections.abc import Sequence
 from itertools import chain, groupby
 from typing import TypedDict
 
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
-
 TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
@@ -29,10 +26,13 @@ class Rouge(TypedDict):
     rougeLsum: float
 
 
-class Words(Tokenizer):
+class Words:
     """Words as rouge-score finds them, and each wide character (Chinese, Japanese, Korean) as a word of its own."""
 
     def __init__(self, use_stemmer: bool = False) -> None:
+        # It brings all of nltk, a second that only those wait for who score.
+        from rouge_score.tokenizers import DefaultTokenizer
+
         self._latin = DefaultTokenizer(use_stemmer)
 
     def tokenize(self, text: str) -> list[str]:
@@ -66,6 +66,8 @@ def rouge_scores(
     predictions: Sequence[str], references: Sequence[str | Sequence[str]], *, use_stemmer: bool = False
 ) -> list[Rouge]:
     """ROUGE of each text, for intervals and paired tests."""
+    from rouge_score.rouge_scorer import RougeScorer
+
     scorer = RougeScorer(list(TYPES), tokenizer=Words(use_stemmer))
     scores = []
     for text, given in zip(predictions, references, strict=True):

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from llm_app.classify.config import LARGEST_HELD
-from llm_app.errors import UserError
 from llm_app.options import check_options, option
+from llm_app.training import common
 
 METHODS = ("encoder", "features")
+_LOOP = ("epochs", "learning_rate", "batch_size", "max_length", "patience", "warmup", "weight_decay", "precision")
+IDLE = {"encoder": (), "features": _LOOP}  # options that a method makes no use of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class EntityConfig:
         6.0, min=0.01, max=1000.0, step=0.5, label=("Epochs", "轮数"),
         help=("How often each sentence is seen.", "每个句子被看到的次数。"),
     )
-    peak_rate: float = option(
+    learning_rate: float = option(
         3e-4, min=1e-9, max=1.0, label=("Learning rate", "学习率"),
         help=("Peak rate of AdamW.", "AdamW 的最高学习率。"),
     )
@@ -39,53 +40,40 @@ class EntityConfig:
             "一句最多的词元数；超出的词会被截去并告知，评分时算作 O。",
         ),
     )
-    validation: float = option(
-        0.1, min=0.0, max=0.5, step=0.01, label=("Validation share", "验证集比例"),
-        help=(
-            "Held back from training; the weights with the best span F1 on it are kept.",
-            "不参与训练；保留其上实体 F1 最高的权重。",
-        ),
-    )
-    test: float = option(
-        0.1, min=0.0, max=0.5, step=0.01, label=("Test share", "测试集比例"),
-        help=(
-            "Held back for the scores alone; not used where a file to test on is given.",
-            "只用于评分；另给测试文件时不使用。",
-        ),
-    )
-    patience: int = option(
-        0, min=0, max=1000, step=1, advanced=True, label=("Early stopping", "早停"),
-        help=("Ends after so many validations without gain; 0 is off.", "连续这么多次验证没有改进就结束；0 表示关闭。"),
-    )
-    warmup: float = option(
-        0.1, min=0.0, max=0.9, step=0.01, advanced=True, label=("Warm-up", "预热"),
-        help=("Share of the steps in which the rate rises to its peak.", "学习率升到峰值所用步数的比例。"),
-    )
-    weight_decay: float = option(
-        0.01, min=0.0, max=10.0, step=0.01, advanced=True, label=("Weight decay", "权重衰减"),
-        help=("Pulls weights towards zero at each step (AdamW).", "每一步把权重拉向零（AdamW）。"),
-    )
-    precision: str = option(
-        "auto", choices=("auto", "bf16", "fp32"), advanced=True, label=("Computed in", "计算精度"),
-        help=(
-            "What passes through the model; trained weights are kept in fp32 always.",
-            "模型前向使用的精度；训练的权重始终以 fp32 保存。",
-        ),
-    )
-    seed: int = option(
-        0, min=0, max=2**31 - 1, step=1, label=("Seed", "随机种子"),
-        help=(
-            "Decides the split, the order of the sentences, the first weights and dropout.",
-            "决定划分、句子的顺序、初始权重和 dropout。",
-        ),
-    )
-
-    schedule = "linear"  # how the rate falls to zero after the warm-up
+    validation: float = common.validation_share((
+        "Held back from training; the weights with the best span F1 on it are kept.",
+        "不参与训练；保留其上实体 F1 最高的权重。",
+    ))
+    test: float = common.test_share((
+        "Held back for the scores alone; not used where a file to test on is given.",
+        "只用于评分；另给测试文件时不使用。",
+    ))
+    patience: int = common.patience()
+    warmup: float = common.warmup(0.1)
+    weight_decay: float = common.weight_decay(0.01)
+    precision: str = common.precision()
+    seed: int = common.seed((
+        "Decides the split, the order of the sentences, the first weights and dropout.",
+        "决定划分、句子的顺序、初始权重和 dropout。",
+    ))
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.validation + self.test >= LARGEST_HELD:
-            raise UserError(
-                f"Validation and test together must hold back less than {LARGEST_HELD:g} of the sentences.",
-                param="test",
-            )
+        common.check_held_back(self.validation, self.test, "sentences")
+        common.check_patience(self.patience, self.validation)
+        common.check_idle(self, IDLE)
+
+    @property
+    def n_epochs(self) -> float:
+        """How often each sentence is seen."""
+        return self.epochs
+
+    @property
+    def schedule(self) -> str:
+        """How the rate falls after the warm-up."""
+        return "linear"
+
+    @property
+    def peak_rate(self) -> float:
+        """The highest learning rate."""
+        return self.learning_rate

@@ -3,7 +3,7 @@
 Source: Devlin et al. 2019 (BERT), section 5.3, arXiv:1810.04805.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from llm_app.engine.turn import BATCH, Turn
 from llm_app.errors import InvalidNumbers, ModelRejected
 
 NO_HEAD = "{name}: this model has no trained head for named entities. Train one: classify entities train."
+PROBE = ("in", "Paris", "it's", "1st")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class TaggerNetwork:
         self.module: nn.Module = model
         self.model, self.tokenizer, self.max_length = model, tokenizer, max_length
         self._pad = int(tokenizer.pad_token_id or 0)
+        self._before = _before_words(tokenizer)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,8 +66,9 @@ class TaggerNetwork:
         if not sentences:
             return []
         encoded = self.tokenizer(
-            [list(words) for words in sentences], is_split_into_words=True, truncation=True,
-            max_length=self.max_length, return_attention_mask=False, return_token_type_ids=False, verbose=False,
+            [[self._before + word for word in words] for words in sentences], is_split_into_words=True,
+            truncation=True, max_length=self.max_length, return_attention_mask=False, return_token_type_ids=False,
+            verbose=False,
         )  # fmt: skip
         return [
             self._row(ids, encoded.word_ids(number), len(words))
@@ -97,14 +100,16 @@ class TaggerNetwork:
 class EncoderTagger:
     """Finds entities with an encoder, taking turns with whatever else the machine computes.
 
-    `follows_bio`: see `Decoder`; `identity`: digests of its files.
+    `follows_bio`: see `Decoder`; `learned`: see `Tagger`.
     """
 
     method: Method = "encoder"
 
-    def __init__(self, network: TaggerNetwork, identity: Mapping[str, Any], turn: Turn, *, follows_bio: bool) -> None:
-        self.network = network
-        self._identity, self._turn = identity, turn
+    def __init__(
+        self, network: TaggerNetwork, turn: Turn, *, follows_bio: bool, learned: frozenset[str] = frozenset()
+    ) -> None:
+        self.network, self.learned = network, learned
+        self._turn = turn
         self._decoder = Decoder(network.labels, follows_bio=follows_bio)
 
     @property
@@ -116,13 +121,6 @@ class EncoderTagger:
     def max_length(self) -> int:
         """Tokens that are read of a sentence."""
         return self.network.max_length
-
-    def identity(self) -> Mapping[str, Any]:
-        """Its labels and digests."""
-        return {
-            "method": self.method, "labels": list(self.network.labels), "max_length": self.max_length,
-            **self._identity,
-        }  # fmt: skip
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> Iterator[Tagging]:
         """One tagging a sentence, those of like length together; closing stops between two passes.
@@ -203,3 +201,17 @@ def _network(
     folder.check_vocabulary(model, tokenizer)
     most = longest(model, tokenizer)
     return TaggerNetwork(model.to(device), tokenizer, min(max_length or most, most))
+
+
+def _before_words(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What is put before each word so that it is read as inside a sentence: a space, if that is part of its pieces.
+
+    Byte-level tokenizers have two pieces of a word, with a space before it and without.
+    Raises: ModelRejected if words by themselves cannot be read so.
+    """
+    options: dict[str, Any] = {"add_special_tokens": False, "verbose": False}
+    for before in ("", " "):
+        words = tokenizer([before + word for word in PROBE], is_split_into_words=True, **options)
+        if words.input_ids == tokenizer(before + " ".join(PROBE), **options).input_ids:
+            return before
+    raise ModelRejected("The model's tokenizer has other pieces of words by themselves than in text.", param="model")

@@ -6,7 +6,7 @@ lists of names; scikit-learn's DictVectorizer and LogisticRegression.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from llm_app.classify.entities.decode import Decoder, types_of
 from llm_app.classify.entities.folder import Method
 from llm_app.classify.entities.types import Tagging
 from llm_app.classify.folder import VOCABULARY, WEIGHTS, check_tensors
+from llm_app.classify.training.baselines import for_all
 from llm_app.data.conll import TaggedSentence
 from llm_app.engine.weights import read_json
 from llm_app.errors import ModelRejected, UserError
@@ -36,17 +37,18 @@ COEFFICIENTS, INTERCEPT = "coefficients", "intercept"
 
 
 class FeatureTagger:
-    """Finds entities by weights (labels, features) of what words look like."""
+    """Finds entities by weights (labels, features) of what words look like. `learned`: see `Tagger`."""
 
     method: Method = "features"
     max_length = None  # all of a sentence is read
 
     def __init__(
         self, labels: Sequence[str], features: Sequence[str], weights: NDArray[np.float32],
-        intercept: NDArray[np.float32], identity: Mapping[str, Any],
+        intercept: NDArray[np.float32], learned: frozenset[str] = frozenset(),
     ) -> None:
         self.labels = tuple(labels)
-        self._weights, self._intercept, self._identity = weights, intercept, identity
+        self.learned = learned
+        self._weights, self._intercept = weights, intercept
         self._vectorizer = DictVectorizer(dtype=np.float32).fit([dict.fromkeys(features, 1.0)])
         self._decoder = Decoder(labels, follows_bio=True)
 
@@ -65,25 +67,16 @@ class FeatureTagger:
         is_kept = np.asarray(seen.sum(axis=0)).ravel() >= LEAST_COUNT
         vectorizer.restrict(is_kept)
         kept = seen[:, is_kept]
+        number = {label: place for place, label in enumerate(labels)}
         model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
-        model.fit(kept, [tag for sentence in sentences for tag in sentence.tags])
-        # Tags that no word has keep no weight and a chance of none.
-        weights = np.zeros((len(labels), kept.shape[1]), dtype=np.float32)
-        intercept = np.full(len(labels), -1e4, dtype=np.float32)
-        rows = [list(labels).index(label) for label in model.classes_]
-        is_binary = len(model.classes_) == 2  # scikit-learn keeps one row then
-        weights[rows] = np.vstack([np.zeros_like(model.coef_), model.coef_]) if is_binary else model.coef_
-        intercept[rows] = np.append(0.0, model.intercept_) if is_binary else model.intercept_
-        return cls(labels, vectorizer.feature_names_, weights, intercept, {})
+        model.fit(kept, [number[tag] for sentence in sentences for tag in sentence.tags])
+        weights, intercept = for_all(model, len(labels))
+        return cls(labels, vectorizer.feature_names_, weights.astype(np.float32), intercept.astype(np.float32))
 
     @property
     def types(self) -> tuple[str, ...]:
         """All types of entities, in the order of the labels."""
         return types_of(self.labels)
-
-    def identity(self) -> Mapping[str, Any]:
-        """Its labels and digests."""
-        return {"method": self.method, "labels": list(self.labels), **self._identity}
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> Iterator[Tagging]:
         """One tagging a sentence, in their order."""
@@ -105,14 +98,23 @@ class FeatureTagger:
         found: NDArray[np.float64] = log_softmax(scores.astype(np.float64), axis=1)
         return found
 
+    def loss(self, sentences: Sequence[TaggedSentence]) -> float:
+        """Mean of -ln of what each word's tag gets."""
+        number = {label: place for place, label in enumerate(self.labels)}
+        found = self.log_probabilities([sentence.tokens for sentence in sentences])
+        wanted = [number[tag] for sentence in sentences for tag in sentence.tags]
+        return -float(found[np.arange(len(wanted)), wanted].mean())
+
     def save(self, folder: Path) -> None:
         """Weights and vocabulary; tagger.json is for whoever knows the rest."""
-        save_file({COEFFICIENTS: self._weights, INTERCEPT: self._intercept}, folder / WEIGHTS)
+        # scikit-learn's columns lie one after the other in memory, which safetensors would write as if they were rows.
+        weights = np.ascontiguousarray(self._weights)
+        save_file({COEFFICIENTS: weights, INTERCEPT: self._intercept}, folder / WEIGHTS)
         text = json.dumps({"features": list(self._vectorizer.feature_names_)}, ensure_ascii=False)
         (folder / VOCABULARY).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, labels: Sequence[str], identity: Mapping[str, Any]) -> "FeatureTagger":
+    def load(cls, folder: Path, labels: Sequence[str], learned: frozenset[str]) -> "FeatureTagger":
         """What `save` wrote. Raises: ModelRejected if weights, vocabulary and labels do not belong together."""
         features = read_json(folder / VOCABULARY, max_bytes=MAX_VOCABULARY_BYTES).get("features")
         if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
@@ -123,7 +125,7 @@ class FeatureTagger:
         tensors = load_file(folder / WEIGHTS)
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise ModelRejected(f"{WEIGHTS} holds numbers that are NaN or infinite.", param="model")
-        return cls(labels, features, tensors[COEFFICIENTS], tensors[INTERCEPT], identity)
+        return cls(labels, features, tensors[COEFFICIENTS], tensors[INTERCEPT], learned)
 
 
 def _features(sentences: Any) -> Iterator[dict[str, float]]:

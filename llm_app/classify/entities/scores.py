@@ -27,6 +27,7 @@ class EntityScores:
     """Over all entities (micro), and for each type; `accuracy`: of single tags.
 
     `n_cut`: words that were not read and count as O; `n_unknown`: words that the vocabulary does not hold.
+    `n_learned`: sentences that the tagger is known to have learned from, on which it looks better than it is.
     """
 
     all: SpanScore
@@ -36,9 +37,10 @@ class EntityScores:
     n_words: int
     n_cut: int
     n_unknown: int
+    n_learned: int
 
 
-def score(references: Sequence[Sequence[str]], taggings: Sequence[Tagging]) -> EntityScores:
+def score(references: Sequence[Sequence[str]], taggings: Sequence[Tagging], *, n_learned: int = 0) -> EntityScores:
     """Scores of the taggings, in any order, against tags in BIO, one sequence a sentence; the figures are seqeval's.
 
     An interval has NaN ends where there are fewer than five sentences.
@@ -52,6 +54,7 @@ def score(references: Sequence[Sequence[str]], taggings: Sequence[Tagging]) -> E
         {kind: _span_score(counts[kind]) for kind in sorted(counts)},
         found["accuracy"], len(predictions), sum(map(len, predictions)),
         sum(tagging.n_cut for tagging in ordered), sum(tagging.n_unknown for tagging in ordered),
+        n_learned,
     )  # fmt: skip
 
 

@@ -1,31 +1,27 @@
-"""A corpus of named entities to a trained tagger in a folder: split, fit, saved, and scored beside the baseline."""
+"""From a corpus of named entities to what learns from it: the parts, the baseline, and the trainer of an encoder."""
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from eval.metrics.seqeval.score import seqeval
 from llm_app.classify.entities.config import EntityConfig
 from llm_app.classify.entities.decode import bio_labels
-from llm_app.classify.entities.encoder import EncoderTagger, new_network
+from llm_app.classify.entities.encoder import new_network
 from llm_app.classify.entities.features import STRENGTHS, FeatureTagger
-from llm_app.classify.entities.fit import TaggerTrainer, Told
-from llm_app.classify.entities.folder import TaggerFile, write_note
+from llm_app.classify.entities.fit import TaggerTrainer
+from llm_app.classify.entities.learned import n_among
 from llm_app.classify.entities.scores import EntityScores, score
 from llm_app.classify.entities.types import Tagger
 from llm_app.classify.training.split import split
 from llm_app.classify.types import Item
 from llm_app.data.conll import OUTSIDE, TaggedFile, TaggedSentence
+from llm_app.data.types import Note
 from llm_app.engine.plain_folder import PlainFolder
-from llm_app.engine.turn import Turn
-from llm_app.engine.weights import TAGS
 from llm_app.errors import UserError
 from llm_app.training.base import compute_dtype
-from llm_app.training.events import Note
-from llm_app.training.new_path import check_free, new_path
 
 LEAST_SENTENCES = 5
 
@@ -38,15 +34,25 @@ class Parts:
     validation: tuple[TaggedSentence, ...]
     test: tuple[TaggedSentence, ...]
     types: tuple[str, ...]
-    about: dict[str, Any]  # names and digests of the files
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All tags, in the order of what a tagger gives."""
+        return bio_labels(self.types)
 
-@dataclass(frozen=True)
-class Scored:
-    """What a method comes to on the test part, of which nothing was learned or chosen."""
+    def digests(self) -> dict[str, str]:
+        """Part -> SHA-256 over its sentences in their order: what a run records of its split."""
+        return {name: _digest(getattr(self, name)) for name in ("train", "validation", "test")}
 
-    method: str
-    scores: EntityScores
+    def notes(self) -> Iterator[Note]:
+        """What a person should know about them."""
+        learned = {sentence.tokens for sentence in (*self.train, *self.validation)}
+        if n := sum(sentence.tokens in learned for sentence in self.test):
+            n_test = len(self.test)
+            yield Note(
+                f"{n:,} of {n_test:,} sentences to score on stand among those learned from: scores flatter.",
+                f"{n_test:,} 个评分句子中有 {n:,} 个也在训练句子之中：得分偏高。",
+            )
 
 
 def parts_of(file: TaggedFile, test: TaggedFile | None, config: EntityConfig) -> Parts:
@@ -67,36 +73,52 @@ def parts_of(file: TaggedFile, test: TaggedFile | None, config: EntityConfig) ->
     if not types:
         raise UserError(f"{file.name} has no entities to learn from: all tags are {OUTSIDE}.", param="data")
     tested = tuple(sentences[place] for place in found.test) if test is None else test.sentences
-    about = {"data": {"name": file.name, "sha256": file.digest}, "sentences": len(train)}
-    if test is not None:
-        about["test_data"] = {"name": test.name, "sha256": test.digest}
-    return Parts(train, learned[len(train) :], tested, tuple(types), about)
+    return Parts(train, learned[len(train) :], tested, tuple(types))
 
 
-def train_tagger(parts: Parts, config: EntityConfig, base: Path, output: Path) -> Iterator[Told | Scored]:
-    """Train, save to `output`, and score both methods; closed while it trains, it leaves nothing.
+def best_baseline(parts: Parts) -> FeatureTagger:
+    """The best of a few on the validation part, as the encoder's weights are chosen."""
+    if not parts.validation:
+        return FeatureTagger.fit(parts.train, parts.labels)
+    fitted = [FeatureTagger.fit(parts.train, parts.labels, strength=strength) for strength in STRENGTHS]
+    truth = [list(sentence.tags) for sentence in parts.validation]
+    words = [sentence.tokens for sentence in parts.validation]
+    return max(fitted, key=lambda tagger: seqeval([list(each.tags) for each in tagger.tag(words)], truth)["f1"])
 
-    `base`: the folder of the encoder. Raises: UserError, also if there is something at `output`; ModelRejected.
+
+def new_trainer(parts: Parts, config: EntityConfig, base: PlainFolder, device: torch.device) -> TaggerTrainer:
+    """An encoder with a new head, whose weights the seed decides.
+
+    Raises: ModelRejected if the encoder is not whole.
     """
-    check_free(output)
-    learned = {sentence.tokens for sentence in (*parts.train, *parts.validation)}
-    if n := sum(sentence.tokens in learned for sentence in parts.test):
-        yield Note(0, "overlap", f"{n:,} of {len(parts.test):,} sentences to score on stand among those learned from.")
-    baseline = _baseline(parts)
-    tagger: EncoderTagger | FeatureTagger = baseline
-    if config.method == "encoder":
-        tagger = yield from _fitted(parts, config, base)
-    scored = [Scored(config.method, scores_of(tagger, parts.test))] if parts.test else []
-    if tagger is not baseline and parts.test:
-        scored.append(Scored("features", scores_of(baseline, parts.test)))
-    _save(tagger, parts, config, output, scored)
-    yield from scored
+    torch.manual_seed(config.seed)
+    network = new_network(base, parts.labels, config.max_length, device)
+    return TaggerTrainer(
+        network, config, parts.train, parts.validation, dtype=compute_dtype(config.precision, device)
+    )
+
+
+def told_of_words(trainer: TaggerTrainer, parts: Parts) -> Iterator[Note]:
+    """Which words nothing, or little, is learned from."""
+    n_words = sum(len(sentence.tokens) for sentence in parts.train)
+    if trainer.n_cut:
+        yield Note(
+            f"{trainer.n_cut:,} of {n_words:,} words are beyond the cut-off length: not learned from.",
+            f"{n_words:,} 个词中有 {trainer.n_cut:,} 个超出截断长度：不参与学习。",
+        )
+    if trainer.n_unknown:
+        share = trainer.n_unknown / n_words
+        yield Note(
+            f"The vocabulary lacks {share:.1%} of the words to train on (read as unknown).",
+            f"词表缺少训练词中的 {share:.1%}（按未知词读取）。",
+        )
 
 
 def scores_of(tagger: Tagger, sentences: Sequence[TaggedSentence]) -> EntityScores:
     """What a tagger comes to on sentences whose entities are known."""
-    taggings = list(tagger.tag([sentence.tokens for sentence in sentences]))
-    return score([sentence.tags for sentence in sentences], taggings)
+    words = [sentence.tokens for sentence in sentences]
+    truths = [sentence.tags for sentence in sentences]
+    return score(truths, list(tagger.tag(words)), n_learned=n_among(tagger.learned, words))
 
 
 def _stratum(sentence: TaggedSentence) -> str:
@@ -104,40 +126,6 @@ def _stratum(sentence: TaggedSentence) -> str:
     return " ".join(sorted({tag[2:] for tag in sentence.tags if tag != OUTSIDE})) or OUTSIDE
 
 
-def _baseline(parts: Parts) -> FeatureTagger:
-    """The best of a few on the validation part, as the encoder's weights are chosen."""
-    labels = bio_labels(parts.types)
-    if not parts.validation:
-        return FeatureTagger.fit(parts.train, labels)
-    fitted = [FeatureTagger.fit(parts.train, labels, strength=strength) for strength in STRENGTHS]
-    truth = [list(sentence.tags) for sentence in parts.validation]
-    words = [sentence.tokens for sentence in parts.validation]
-    return max(fitted, key=lambda tagger: seqeval([list(each.tags) for each in tagger.tag(words)], truth)["f1"])
-
-
-def _fitted(parts: Parts, config: EntityConfig, base: Path) -> Generator[Told, None, EncoderTagger]:
-    device = torch.device("cpu")
-    torch.manual_seed(config.seed)
-    network = new_network(PlainFolder(base, TAGS), bio_labels(parts.types), config.max_length, device)
-    trainer = TaggerTrainer(
-        network, config, parts.train, parts.validation, dtype=compute_dtype(config.precision, device)
-    )
-    n_words = sum(len(sentence.tokens) for sentence in parts.train)
-    if trainer.n_cut:
-        yield Note(0, "cut", f"{trainer.n_cut:,} of {n_words:,} words are beyond the cut-off length: not learned from.")
-    if trainer.n_unknown:
-        share = trainer.n_unknown / n_words
-        yield Note(0, "unknown_words", f"The vocabulary lacks {share:.1%} of the words to train on (read as unknown).")
-    yield from trainer.run()
-    return EncoderTagger(network, {}, Turn(), follows_bio=True)
-
-
-def _save(
-    tagger: EncoderTagger | FeatureTagger, parts: Parts, config: EntityConfig, output: Path, scored: Sequence[Scored]
-) -> None:
-    figures = {each.method: {"f1": each.scores.all.f1.estimate, "n": each.scores.n_sentences} for each in scored}
-    trained = {**parts.about, "settings": asdict(config), "figures": figures}
-    with new_path(output) as partial:
-        partial.mkdir()
-        tagger.save(partial)
-        write_note(partial, TaggerFile(tagger.method, bio_labels(parts.types), tagger.max_length, trained))
+def _digest(sentences: Sequence[TaggedSentence]) -> str:
+    lines = (repr((sentence.tokens, sentence.tags)) for sentence in sentences)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", errors="surrogatepass")).hexdigest()

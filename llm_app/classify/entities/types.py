@@ -1,8 +1,8 @@
 """What finds entities, and what it says. No third-party imports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class Tagger(Protocol):
         """All types of entities that it tells apart."""
         ...
 
-    def identity(self) -> Mapping[str, Any]:
-        """What it is, in plain values: two that may answer differently differ here."""
+    @property
+    def learned(self) -> frozenset[str]:
+        """Digests of the sentences that it learned from, as learned.py makes them; empty where nobody knows."""
         ...
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> Iterator[Tagging]:

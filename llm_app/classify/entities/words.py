@@ -1,6 +1,7 @@
 """Text cut into words as the corpora of named entities have them, and entities found in plain text."""
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,11 @@ class Found:
     n_unknown: int = 0
 
 
+def words_of(text: str, start: int = 0, end: int = sys.maxsize) -> list[tuple[int, int]]:
+    """Where each word of this part of a text begins and ends."""
+    return [match.span() for match in _WORD.finditer(text, start, end)]
+
+
 def find_entities(tagger: Tagger, texts: Sequence[str]) -> Iterator[Found]:
     """What each text names, in the order of the texts; each line is a sentence by itself."""
     for index, text in enumerate(texts):
@@ -34,9 +40,7 @@ def find_entities(tagger: Tagger, texts: Sequence[str]) -> Iterator[Found]:
 
 
 def _found(tagger: Tagger, index: int, text: str) -> Found:
-    lines = [
-        [match.span() for match in _WORD.finditer(text, *line.span())] for line in re.finditer(r"[^\r\n]+", text)
-    ]
+    lines = [words_of(text, *line.span()) for line in re.finditer(r"[^\r\n]+", text)]
     taggings = sorted(
         tagger.tag([[text[start:end] for start, end in words] for words in lines]), key=lambda tagging: tagging.index
     )

@@ -1,7 +1,7 @@
 """Clusters of embeddings, and their places on a map; scikit-learn does the work."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 
 from llm_app.classify.topics.config import TopicsConfig
+from llm_app.classify.topics.types import Grouped
+from llm_app.errors import UserError
 
 MOST_TRIED = 15  # topics; more can be asked for
 N_SILHOUETTE = 2_000  # texts at most that a silhouette is taken over
@@ -30,20 +32,21 @@ class Clusters:
     silhouettes: Mapping[int, float] = field(default_factory=dict)
 
 
-def clusters(vectors: Vectors, config: TopicsConfig) -> Clusters:
-    """Clusters of vectors of length 1; with such, k-means by distance is k-means by cosine."""
+def clusters(vectors: Vectors, config: TopicsConfig) -> Generator[Grouped, None, Clusters]:
+    """Clusters of vectors of length 1; with such, k-means by distance is k-means by cosine.
+
+    Tells each number of topics that is tried; closing stops between two of them.
+    Raises: UserError if there are fewer different vectors than topics asked for, or than a topic needs.
+    """
     if config.method == "hdbscan":
-        least = min(config.least_size, max(2, len(vectors)))
-        return _by_size(vectors, HDBSCAN(min_cluster_size=least, copy=True).fit(vectors).labels_, {})
-    n_distinct = len(np.unique(vectors, axis=0))
-    if n_distinct < 2:
-        return _by_size(vectors, np.zeros(len(vectors), dtype=np.intp), {})
-    most = min(MOST_TRIED, n_distinct - 1, max(2, math.isqrt(len(vectors))))
-    tried = [min(config.n_topics, n_distinct)] if config.n_topics else list(range(2, most + 1))
-    if not tried:  # two different texts
-        tried = [2]
-    found = {n: _k_means(vectors, n, config.seed) for n in tried}
-    silhouettes = {n: score for n, topics in found.items() if (score := _silhouette(vectors, topics)) is not None}
+        return (yield from _dense(vectors, config.least_size))
+    tried = _to_be_tried(vectors, config.n_topics)
+    found, silhouettes = dict[int, NDArray[np.intp]](), dict[int, float]()
+    for n_done, n in enumerate(tried, start=1):
+        found[n] = _k_means(vectors, n, config.seed) if n > 1 else np.zeros(len(vectors), dtype=np.intp)
+        if (score := _silhouette(vectors, found[n])) is not None:
+            silhouettes[n] = score
+        yield Grouped(n_done, len(tried))
     best = max(tried, key=lambda n: silhouettes.get(n, -1.0))
     return _by_size(vectors, found[best], silhouettes)
 
@@ -69,6 +72,31 @@ def nearest(vectors: Vectors, found: Clusters, topic: int, n: int) -> tuple[int,
     members = np.flatnonzero(found.topics == topic)
     away = np.linalg.norm(vectors[members] - found.centres[topic], axis=1)
     return tuple(int(place) for place in members[np.argsort(away, kind="stable")[:n]])
+
+
+def _dense(vectors: Vectors, least_size: int) -> Generator[Grouped, None, Clusters]:
+    """Those of HDBSCAN, which finds out how many there are."""
+    if least_size > len(vectors):
+        raise UserError(
+            f"A topic needs {least_size:,} texts, and there are {len(vectors):,}: lower least_size.", param="least_size"
+        )
+    found = HDBSCAN(min_cluster_size=least_size, copy=True).fit(vectors).labels_
+    yield Grouped(1, 1)
+    return _by_size(vectors, found, {})
+
+
+def _to_be_tried(vectors: Vectors, n_topics: int | None) -> list[int]:
+    """Numbers of topics; of vectors that are all the same, 1. `n_topics`: what was asked for."""
+    n_distinct = len(np.unique(vectors, axis=0))
+    if n_topics is not None:
+        if n_topics > n_distinct:
+            raise UserError(
+                f"No more than {n_distinct:,} of the texts differ: ask for fewer topics than {n_topics:,}.",
+                param="n_topics",
+            )
+        return [n_topics]
+    most = min(MOST_TRIED, n_distinct - 1, max(2, math.isqrt(len(vectors))))
+    return list(range(2, most + 1)) or [min(2, n_distinct)]
 
 
 def _k_means(vectors: Vectors, n: int, seed: int) -> NDArray[np.intp]:

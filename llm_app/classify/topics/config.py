@@ -1,8 +1,13 @@
 """The options of the embedding view, each declared once. No third-party imports."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llm_app.options import check_options, option
+from llm_app.training.common import check_idle
+
+# Options that a method makes no use of.
+IDLE: Mapping[str, tuple[str, ...]] = {"kmeans": ("least_size",), "hdbscan": ("n_topics",)}
 
 
 @dataclass(frozen=True)
@@ -49,3 +54,4 @@ class TopicsConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_idle(self, IDLE)

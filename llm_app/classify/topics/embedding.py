@@ -17,6 +17,8 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from llm_app.classify.encoder import longest
 from llm_app.classify.network import Row, batches, padded
+from llm_app.config import ModelConfig
+from llm_app.engine.loading import choose_device
 from llm_app.engine.plain_folder import PlainFolder
 from llm_app.engine.turn import BATCH, Turn
 from llm_app.engine.weights import CLASSIFIES, read_json
@@ -79,8 +81,8 @@ class SentenceEncoder:
         return torch.nn.functional.normalize(pooled, dim=1)
 
 
-def open_sentence_encoder(path: Path, turn: Turn, device: torch.device | None = None) -> SentenceEncoder:
-    """The encoder in a folder; without notes on pooling it takes the mean, up to all positions.
+def open_sentence_encoder(path: Path, turn: Turn) -> SentenceEncoder:
+    """The encoder in a folder, on the GPU if there is one; without notes on pooling the mean, up to all positions.
 
     Raises: ModelNotFound, ModelRejected; also for a way of pooling other than mean and first token.
     """
@@ -94,7 +96,7 @@ def open_sentence_encoder(path: Path, turn: Turn, device: torch.device | None = 
     most = longest(model, tokenizer)
     told = _note(path / "sentence_bert_config.json").get("max_seq_length")
     max_length = min(told, most) if isinstance(told, int) and told > 2 else most
-    model = model.to(device or torch.device("cpu"))
+    model = model.to(choose_device(ModelConfig(path.name)))
     return SentenceEncoder(model, tokenizer, turn, max_length=max_length, takes_first=_takes_first(path))
 
 

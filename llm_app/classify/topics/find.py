@@ -7,17 +7,19 @@ import numpy as np
 from llm_app.classify.topics.clusters import clusters, nearest, positions
 from llm_app.classify.topics.config import TopicsConfig
 from llm_app.classify.topics.embedding import SentenceEncoder
-from llm_app.classify.topics.types import Embedded, Point, Topic, TopicMap
+from llm_app.classify.topics.types import Embedded, Grouped, Point, Topic, TopicMap
 from llm_app.classify.topics.words import key_words
 from llm_app.errors import UserError
 
 
 def find_topics(
     texts: Sequence[str], encoder: SentenceEncoder, config: TopicsConfig
-) -> Iterator[Embedded | TopicMap]:
+) -> Iterator[Embedded | Grouped | TopicMap]:
     """Progress, and at last the map; the same texts and options give the same map.
 
-    Raises: UserError for fewer than two texts.
+    Closing stops between two passes of the encoder, between two numbers of topics, and before the map, which is made
+    in one piece.
+    Raises: UserError for fewer than two texts, or fewer different ones than topics asked for.
     """
     if len(texts) < 2:
         raise UserError("Give at least two texts to find topics in.", param="data")
@@ -29,7 +31,7 @@ def find_topics(
     vectors = np.concatenate([part.vectors for part in parts])
     # As the texts stand, not as they passed.
     vectors = vectors[np.argsort([index for part in parts for index in part.indices])]
-    found = clusters(vectors, config)
+    found = yield from clusters(vectors, config)
     plane, explained = positions(vectors, config)
     n_topics = len(found.centres)
     words = key_words(texts, found.topics.tolist(), n_topics, config.n_words)

@@ -13,6 +13,14 @@ class Embedded:
 
 
 @dataclass(frozen=True)
+class Grouped:
+    """So many of the numbers of topics that come into question are tried; after the last one comes the map."""
+
+    n_done: int
+    n: int
+
+
+@dataclass(frozen=True)
 class Topic:
     """A cluster of texts.
 

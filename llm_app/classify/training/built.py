@@ -83,11 +83,15 @@ def build(
     return Built(Learner(network, model.named_parameters(), model.head), {}, torch.float32, device, config.max_length)
 
 
+def encoder_folder(name: str, settings: Settings) -> Path:
+    """Where the encoder of that name lies. Raises: ModelNotFound."""
+    return embedded_encoder() if name == EMBEDDED else find_model(name, settings).path
+
+
 def _encoder(
     base: str, problem: Problem, config: ClassifierConfig, settings: Settings, device: torch.device
 ) -> Built:
-    path = embedded_encoder() if base == EMBEDDED else find_model(base, settings).path
-    folder = PlainFolder(path, CLASSIFIES)
+    folder = PlainFolder(encoder_folder(base, settings), CLASSIFIES)
     torch.manual_seed(config.seed)
     network = new_encoder(folder, problem.kind, problem.labels, config.max_length, device)
     dtype = compute_dtype(config.precision, device)

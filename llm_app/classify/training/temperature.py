@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from llm_app.classify.training.events import FEW
 from llm_app.classify.training.targets import Problem
 from llm_app.classify.types import Truth
 
@@ -16,11 +17,11 @@ LEAST, MOST = 0.05, 20.0  # beyond, probabilities say nothing that the answers d
 
 
 def fitted_temperature(problem: Problem, scores: Sequence[Sequence[float]], truths: Sequence[Truth]) -> float:
-    """What logits are to be divided by for the lowest loss; 1 for a regression, and where no row shows it.
+    """What logits are to be divided by for the lowest loss; 1 for a regression, and where fewer than FEW rows show it.
 
     `scores`: probabilities at temperature 1, as `Prediction.scores` has them.
     """
-    if problem.kind == "regression" or not truths:
+    if problem.kind == "regression" or len(truths) < FEW:
         return 1.0
     logits, wanted = _logits(problem, scores), problem.tensor(truths)
     if _all_right(problem, logits, wanted):  # the surer, the better: these rows set no bound
