@@ -12,6 +12,7 @@ from llm_app import check_cli, compare_cli
 from llm_app.config import SAMPLES, SEEDS, SHOTS, ModelConfig, Settings
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
+from llm_app.remote.address import REMOTE
 from llm_app.spoken import say
 
 LINE_SECONDS = 10.0  # between plain progress lines, where nobody watches a terminal
@@ -177,6 +178,8 @@ def _refuse_options(options: argparse.Namespace) -> None:
 
 def _model_of(spec: dict[str, Any], given: ModelConfig) -> ModelConfig:
     model = spec["model"]
+    if model["precision"] == REMOTE:
+        return ModelConfig(model["name"], device=given.device)
     return ModelConfig(
         model=model["name"], adapter=model["adapter_name"], precision=model["precision"], device=given.device,
         context_length=spec["context"],

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from llm_app.config import SamplingConfig
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.request import Stream
 from llm_app.errors import ContextLengthExceeded, UserError
-from llm_app.messages import Message
+from llm_app.messages import Message, Stream
+from llm_app.remote.address import REMOTE
 
 CHARACTERS_PER_TOKEN = 32  # longer than any text that could fit; checked before it is tokenised
 MIN_REPLY_TOKENS = 64  # room kept for the reply when turns are cut, if the context allows
@@ -37,7 +37,7 @@ def render(
     `trim`: drop the oldest turns until the prompt leaves room for a reply; system messages stay. Otherwise a
     conversation that is too long raises ContextLengthExceeded, with both counts.
     """
-    _check(loaded, messages)
+    _check(messages)
     room = max(1, min(max_new_tokens, MIN_REPLY_TOKENS, loaded.n_context // 4)) if trim else 1
     system = [message for message in messages if message.role == "system"]
     turns = [message for message in messages if message.role != "system"]
@@ -72,17 +72,47 @@ def encode(loaded: LoadedModel, text: str) -> tuple[int, ...]:
     return tuple(loaded.tokenizer(text, add_special_tokens=loaded.template is None)["input_ids"])
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A reply under way, and what is known of it before its first token.
+
+    Of a model on another server, 0 stands for numbers of tokens that only that server knows.
+    """
+
+    stream: Stream
+    model: str
+    precision: str
+    n_context: int
+    n_prompt_tokens: int
+    n_dropped: int
+
+
+def begin(
+    host: Host, messages: Sequence[Message], sampling: SamplingConfig, *, adapter: str | None = None, trim: bool = False
+) -> Turn:
+    """One chat turn; closing its stream stops it. It starts at once: a full queue raises here."""
+    remote = host.remote
+    if remote is not None:
+        _check(messages)
+        return Turn(remote.reply(messages, sampling), remote.name, REMOTE, remote.n_context, 0, 0)
+    loaded = host.loaded
+    prompt = render(
+        loaded, messages, reply_prefix=sampling.reply_prefix, max_new_tokens=sampling.max_new_tokens, trim=trim
+    )
+    stream = host.stream(prompt.token_ids, sampling, adapter=adapter)
+    return Turn(
+        stream, loaded.entry.name, loaded.precision, loaded.n_context, len(prompt.token_ids), prompt.n_dropped
+    )
+
+
 def reply(
     host: Host, messages: Sequence[Message], sampling: SamplingConfig, *, adapter: str | None = None, trim: bool = False
 ) -> Stream:
-    """One chat turn, streamed; closing the stream stops it. It starts at once: a full queue raises here."""
-    prompt = render(
-        host.loaded, messages, reply_prefix=sampling.reply_prefix, max_new_tokens=sampling.max_new_tokens, trim=trim
-    )
-    return host.stream(prompt.token_ids, sampling, adapter=adapter)
+    """The stream of a turn, for who needs no more of it."""
+    return begin(host, messages, sampling, adapter=adapter, trim=trim).stream
 
 
-def _check(loaded: LoadedModel, messages: Sequence[Message]) -> None:
+def _check(messages: Sequence[Message]) -> None:
     if not any(message.content.strip("\0 \t\r\n") for message in messages if message.role != "system"):
         raise UserError("The message is empty. Write something first.", param="messages")
     for message in messages:

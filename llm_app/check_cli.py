@@ -32,10 +32,14 @@ def refuse_code(options: argparse.Namespace, settings: Settings) -> None:
 def check(host: Any, names: list[str], asked: Any, settings: Settings) -> Iterator[str]:
     """Lines of the whole check; `asked` are TaskOptions."""
     from llm_app.jobs.answers import EngineModel
-    from llm_app.jobs.benchmark import load_suite
+    from llm_app.jobs.benchmark import answering, load_suite
     from llm_app.jobs.doctor import examine, score_both_ways
     from llm_app.jobs.estimate import estimate, sentences
 
+    if host.remote is not None:
+        suite = load_suite(names, asked, settings, answering(host, None))
+        yield from remote_lines(host, suite)
+        return
     model = EngineModel(host, adapter=host.adapter)
     suite = load_suite(names, asked, settings, model)
     diagnosis = examine(model, host.loaded, suite.tasks, uses_chat_template=asked.uses_chat_template)
@@ -62,6 +66,9 @@ def before_run(host: Any, suite: Any, *, uses_chat_template: bool) -> Iterator[s
     from llm_app.jobs.doctor import examine
     from llm_app.jobs.estimate import count, estimate, is_short, sentences
 
+    if host.remote is not None:
+        yield from remote_lines(host, suite)
+        return
     model = EngineModel(host, adapter=host.adapter)
     diagnosis = examine(model, host.loaded, suite.tasks, uses_chat_template=uses_chat_template)
     yield from (_line(finding) for finding in diagnosis.findings if finding.severity == "warning")
@@ -71,6 +78,13 @@ def before_run(host: Any, suite: Any, *, uses_chat_template: bool) -> Iterator[s
     else:
         made = estimate(host, model, suite.tasks, work=work, adapter=host.adapter)
         yield "; ".join(english for english, _ in sentences(made))
+
+
+def remote_lines(host: Any, suite: Any) -> Iterator[str]:
+    """What is known before another server is asked: it alone has the tokenizer, and nobody here knows its speed."""
+    samples = [sample for task in suite.tasks.values() for sample in task.samples]
+    n_requests = sum(len(sample.requests) for sample in samples)
+    yield f"{len(samples):,} samples, {n_requests:,} requests to {host.remote.name}"
 
 
 def _line(finding: Any) -> str:

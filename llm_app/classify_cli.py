@@ -3,15 +3,24 @@
 import argparse
 import contextlib
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from llm_app import classify_entities_cli, classify_glue_cli, classify_topics_cli, classify_train_cli
+from llm_app import (
+    classify_entities_cli,
+    classify_glue_cli,
+    classify_search_cli,
+    classify_text_cli,
+    classify_topics_cli,
+    classify_train_cli,
+)
 from llm_app.classify.config import ZeroShotConfig
-from llm_app.classify.types import Item, Kind, Prediction, answer
+from llm_app.classify.labels import threshold_of
+from llm_app.classify.types import Kind
+from llm_app.classify_text_cli import write
 from llm_app.config import ModelConfig, Settings
+from llm_app.data_flags import add_reading_flags, reading_of
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, flag_of, read_flags
 from llm_app.options import options_of
@@ -19,14 +28,12 @@ from llm_app.spoken import progress, say
 
 if TYPE_CHECKING:
     from llm_app.classify.judged import Judged
-    from llm_app.classify.types import Classifier
     from llm_app.engine.host import Host
     from llm_app.jobs.classify import Classification, Source
     from llm_app.jobs.classify_open import Asked, Classifiers
     from llm_app.jobs.folder import RunFolder
 
 INTERRUPTED = 130
-N_WORDS = 8  # that decided, as they are shown
 N_BAD = 5  # rows that are told of one by one
 # Flags that only a table has.
 _TABLE = ("text_column", "pair_column", "truth_column", "output", "kind", "label_separator", "separator", "encoding",
@@ -38,22 +45,25 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "classify", help="Label a text or a table, by a chat model or a trained classifier.", allow_abbrev=False
     )
-    parser.add_argument("text", nargs="?", metavar="TEXT", help="A text to classify; for a table, --input.")
-    parser.add_argument("--pair", metavar="TEXT", help="The second text of a pair.")
+    classify_text_cli.add_flags(parser)
     parser.add_argument("--labels", metavar="A,B", help="What to choose among (default: those of the truth column).")
     _add_table_flags(parser)
     parser.add_argument("--json", metavar="FILE", help="Where the scores go; of one text, its probabilities.")
-    parser.add_argument("--threshold", type=float, default=0.5, metavar="X",
+    parser.add_argument("--threshold", type=float, metavar="X",
                         help="What the second of two labels, or each of several, must reach (default 0.5).")
     parser.add_argument("--strict", action="store_true", help="Refuse texts that are too long instead of cutting them.")
-    parser.add_argument("--baselines", action="store_true",
-                        help="Also score the majority label and TF-IDF, learned on other rows of the table.")
-    parser.add_argument("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
+    parser.add_argument("--baselines", action=argparse.BooleanOptionalAction, default=None,
+                        help="Also score the majority label and TF-IDF, learned on other rows of the table (default:"
+                        " where there are true labels, of at most 20,000 rows).")
+    parser.add_argument("--resume", metavar="RUN",
+                        help="Go on with a run that was stopped or killed; its last digits may differ.")
     parser.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
     add_flags(parser, ModelConfig, "model")
     add_flags(parser, ZeroShotConfig, "prompt of a chat model")
     below = _Below(commands)
-    for module in (classify_train_cli, classify_glue_cli, classify_entities_cli, classify_topics_cli):
+    for module in (
+        classify_train_cli, classify_search_cli, classify_glue_cli, classify_entities_cli, classify_topics_cli
+    ):  # fmt: skip
         module.add_parser(below)
 
 
@@ -66,10 +76,7 @@ def _add_table_flags(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--output", metavar="CSV", help="Where the table goes, with what was found in each row.")
     table.add_argument("--kind", choices=get_args(Kind), help="What the truth column holds (default single).")
     table.add_argument("--label-separator", metavar="TEXT", help="Between the labels of a cell (default ;).")
-    table.add_argument("--separator", metavar="CHAR", help="Between the cells (default: found out).")
-    table.add_argument("--encoding", metavar="NAME", help="Of the file, such as gb18030 (default: found out).")
-    table.add_argument("--header", action=argparse.BooleanOptionalAction, default=None,
-                       help="Whether the first line names the columns (default: found out).")
+    add_reading_flags(table)
 
 
 class _Below:
@@ -96,13 +103,15 @@ def run(options: argparse.Namespace) -> int:
     folder = RunFolder.open(settings.home / "runs", options.resume) if options.resume else None
     asked = _asked(options) if folder is None else asked_of(folder)
     host = Host(settings)
+    classifiers = Classifiers(host, settings)
     try:
         _load(host, asked, _model(folder, read_flags(options, ModelConfig)), options, settings)
-        classifiers = Classifiers(host, settings)
         if options.text is not None:
-            return _one(classifiers.open(asked), options)
+            with classifiers.lent(asked) as classifier:
+                return classify_text_cli.run(classifier, options)
         return _table(classifiers, asked, folder, options, settings)
     finally:
+        classifiers.close()
         host.shutdown(grace_seconds=0)
 
 
@@ -117,21 +126,31 @@ def _check(options: argparse.Namespace) -> None:
         idle = [name for name in _TABLE if getattr(options, name) is not None]
     if options.text is None and options.pair is not None:
         idle.append("pair")
-    if options.text is not None and options.baselines:
+    if options.text is None and options.explain is not None:
+        idle.append("explain")
+    if options.text is not None and options.baselines is not None:
         idle.append("baselines")
     if options.input is not None and options.baselines and options.truth_column is None:
         raise UserError("--baselines needs the true labels: --truth-column NAME", param="baselines")
     if options.resume is not None:
         idle = [name for name in idle if name != "output"]
-        idle += [name for name in ("labels", *(item.name for item, _ in options_of(ZeroShotConfig)))
-                 if getattr(options, name, None) is not None]
-        idle += [name for name in ("model", "strict") if getattr(options, name, None)]
+        idle += [name for name in ("labels", *_options(ZeroShotConfig)) if getattr(options, name, None) is not None]
+        model = [name for name in _options(ModelConfig) if name != "device"]
+        idle += [name for name in ("strict", *model) if getattr(options, name, None)]
     if idle:
         what = "a resumed run keeps its own options" if options.resume else "only a table has it"
-        what = "only a TEXT has it" if idle == ["pair"] else what
+        what = "only a TEXT has it" if idle[0] in ("pair", "explain") else what
         raise UserError(f"{flag_of(idle[0])} does not go with this: {what}.", param=idle[0])
+    if options.input is not None and options.kind is not None and options.truth_column is None:
+        raise UserError("--kind says what the truth column holds: give --truth-column too.", param="kind")
+    if options.label_separator is not None and options.truth_column is not None and options.kind != "multi":
+        raise UserError("--label-separator goes with --kind multi: several labels in a cell.", param="label_separator")
     if options.input is not None and options.output is None and options.json is None:
         raise UserError("Say where the labelled table goes: --output OUT.csv", param="output")
+
+
+def _options(config: type[Any]) -> list[str]:
+    return [item.name for item, _ in options_of(config)]
 
 
 def _asked(options: argparse.Namespace) -> "Asked":
@@ -157,44 +176,17 @@ def _load(
     """Load the chat model, where it is one that classifies; a trained classifier needs none."""
     from llm_app.classify.open import trained_folder
 
-    has_labels = asked.labels or options.truth_column or options.resume  # a model that gets none is refused unloaded
-    if has_labels and trained_folder(asked.model, settings) is None:
+    if trained_folder(asked.model, settings) is not None:
+        given = [name for name in (*_options(ZeroShotConfig), *_options(ModelConfig)) if hasattr(options, name)]
+        if idle := [name for name in given if name != "model"]:
+            raise UserError(
+                f"{asked.model} is a trained classifier, which makes no use of {flag_of(idle[0])}: leave it out.",
+                param=idle[0],
+            )
+        return
+    if asked.labels or options.truth_column or options.resume:  # a model that gets no labels is refused unloaded
         for progress in host.load(model):
             say(f"{progress.phase} {progress.fraction:.0%}", is_last=False)
-
-
-# One text ------------------------------------------------------------------------------------------------------
-
-
-def _one(classifier: "Classifier", options: argparse.Namespace) -> int:
-    from llm_app.classify.explain import leave_one_out
-
-    item = Item(options.text, options.pair)
-    started = time.perf_counter()
-    (found,) = classifier.predict([item])
-    seconds = time.perf_counter() - started
-    if not isinstance(found, Prediction):
-        raise UserError(found.reason, param="text")
-    said = answer(classifier.kind, classifier.labels, found.scores, options.threshold)
-    spans = sorted(leave_one_out(classifier, item).spans, key=lambda span: -abs(span.weight))
-    words = [((item.pair or "") if span.is_pair else item.text)[span.start : span.end] for span in spans]
-    lines = [said] if classifier.kind == "regression" else [
-        f"{label:<{max(map(len, classifier.labels))}}  {score:.4f}  {'#' * round(40 * score)}".rstrip()
-        for label, score in sorted(zip(classifier.labels, found.scores, strict=True), key=lambda one: -one[1])
-    ]
-    print(*lines, sep="\n", flush=True)
-    decided = ", ".join(f"{word} {span.weight:+.2f}" for word, span in zip(words[:N_WORDS], spans, strict=False))
-    say(f"{1000 * seconds:.0f} ms" + (f", {found.n_cut:,} tokens cut" if found.n_cut else ""))
-    say(f"what decided (change of the log-odds): {decided or 'nothing'}")
-    if options.json is not None:
-        _write(options.json, json.dumps({
-            "label": said, "probabilities": dict(zip(classifier.labels, found.scores, strict=True)),
-            "n_cut": found.n_cut, "milliseconds": 1000 * seconds,
-            "words": [
-                {"start": span.start, "end": span.end, "pair": span.is_pair, "weight": span.weight} for span in spans
-            ],
-        }, ensure_ascii=False, indent=2) + "\n")  # fmt: skip
-    return 0
 
 
 # A table -------------------------------------------------------------------------------------------------------
@@ -207,7 +199,17 @@ def _table(
     from llm_app.jobs.classify import resume, start
     from llm_app.jobs.classify_sheet import csv_of
 
-    run = start(asked, _source(options), classifiers, settings) if folder is None else resume(folder, classifiers)
+    if folder is None:
+        source = _source(options)
+        table = source.read()
+        if options.threshold is not None:  # refused before there is a run
+            with classifiers.lent_for(asked, table) as opened:
+                threshold_of(options.threshold, opened.classifier.kind, opened.classifier.labels)
+        run = start(asked, source, classifiers, settings, table=table)
+    else:
+        run = resume(folder, classifiers)
+    about = run.folder.spec()["classifier"]
+    threshold = threshold_of(options.threshold, about["kind"], about["labels"])
     for note in run.table.notes:
         say(str(note))
     for problem in run.table.problems[:N_BAD]:
@@ -223,10 +225,12 @@ def _table(
     except KeyboardInterrupt:
         say(f"interrupted at {run.n_done:,}/{run.n_total:,}; go on with --resume {run.folder.id}")
         code = INTERRUPTED
-    judged = run.judged(options.threshold)
+    judged = run.judged(threshold)
     if options.output is not None:
-        _write(options.output, csv_of(run.table, judged))
-    _report(run, judged, options)
+        write(options.output, csv_of(run.table, judged))
+    # Of a run that was interrupted they are learned when it has gone on to its end, or when they are asked for.
+    has_bars = code == 0 if options.baselines is None else options.baselines
+    _report(run, judged, _baselines(run, judged, is_asked=options.baselines is True) if has_bars else {}, options.json)
     return code
 
 
@@ -234,12 +238,11 @@ def _source(options: argparse.Namespace) -> "Source":
     from llm_app.classify.guess import guess
     from llm_app.classify.table import SEPARATOR, Columns
     from llm_app.data.read import read_file
-    from llm_app.data.table import Limits, Reading
+    from llm_app.data.table import Limits
     from llm_app.jobs.classify import Source
 
     path = Path(options.input).expanduser().absolute()
-    separator = "\t" if options.separator == "\\t" else options.separator
-    reading = Reading(options.encoding, separator, options.header)
+    reading = reading_of(options)
     text = options.text_column
     if text is None:
         text = guess(read_file(path, reading=reading, limits=Limits(n_first=1_000))).text
@@ -250,7 +253,9 @@ def _source(options: argparse.Namespace) -> "Source":
     return Source(path, columns, reading)
 
 
-def _report(run: "Classification", judged: "Judged", options: argparse.Namespace) -> None:
+def _report(
+    run: "Classification", judged: "Judged", baselines: "Mapping[str, Judged]", json_file: str | None
+) -> None:
     """Scores on stdout, where the table holds truths; how many rows have no label on stderr."""
     from llm_app.classify.score_text import report
     from llm_app.jobs.classify_sheet import scores_of, summary
@@ -259,19 +264,28 @@ def _report(run: "Classification", judged: "Judged", options: argparse.Namespace
     for name, what in (("n_unclassified", "got no label; the CSV says why"), ("n_cut", "were too long and were cut")):
         if about[name]:
             say(f"{about[name]:,} rows {what}")
-    baselines = _baselines(run, judged) if options.baselines else {}
-    for number, part in enumerate(report({Path(spec["model"]["name"]).name: judged, **baselines}, run.table.name)):
+    if judged.places and (n := spec["classifier"].get("learned", 0)):
+        say(f"{n:,} rows are among those that the classifier learned from or was chosen by: its scores flatter")
+    title = Path(spec["model"]["name"]).name
+    found = {f"{title} (trained)" if title in baselines else title: judged, **baselines}
+    for number, part in enumerate(report(found, run.table.name)):
         print(*([""] if number else []), part, sep="\n", flush=True)
-    if options.json is not None:
-        _write(options.json, json.dumps({
+    if json_file is not None:
+        write(json_file, json.dumps({
             **about, "run": run.folder.id, "classifier": spec["classifier"], "scores": scores_of(judged),
             "baselines": {name: scores_of(one) for name, one in baselines.items()},
         }, ensure_ascii=False, indent=2) + "\n")  # fmt: skip
 
 
-def _baselines(run: "Classification", judged: "Judged") -> "Mapping[str, Judged]":
-    from llm_app.classify.crossed import crossed
+def _baselines(run: "Classification", judged: "Judged", *, is_asked: bool) -> "Mapping[str, Judged]":
+    """The bars to beat, where there are true labels; of very many rows only where they are asked for."""
+    from llm_app.classify.crossed import MAX_ROWS, crossed
 
+    if not (n := len(judged.places)):
+        return {}
+    if n > MAX_ROWS and not is_asked:
+        say(f"no baselines, which would take a while for {n:,} rows: --baselines learns them")
+        return {}
     try:
         return crossed(run.table, judged.places)
     except UserError as error:  # too few rows, or one label only: what was classified is told all the same
@@ -279,13 +293,8 @@ def _baselines(run: "Classification", judged: "Judged") -> "Mapping[str, Judged]
         return {}
 
 
-def _write(path: str, text: str) -> None:
-    from llm_app.jobs.folder import write_whole
-
-    say(f"written to {write_whole(Path(path).expanduser(), text)}")
-
-
 COMMANDS = {
-    "classify": run, "classify train": classify_train_cli.run, "classify glue": classify_glue_cli.run,
+    "classify": run, "classify train": classify_train_cli.run, "classify search": classify_search_cli.run,
+    "classify glue": classify_glue_cli.run,
     "classify entities": classify_entities_cli.run, "classify topics": classify_topics_cli.run,
 }

@@ -10,19 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_app.classify.entities.config import EntityConfig
+from llm_app.classify.training.events import CHOSEN_BY
+from llm_app.classify_text_cli import write
 from llm_app.classify_topics_cli import texts_of
+from llm_app.classify_train_cli import follow, refuse_on_resume
 from llm_app.config import Settings
+from llm_app.data_flags import add_reading_flags, reading_of
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
 from llm_app.spoken import say
+from llm_app.train_cli import INTERRUPTED
 
 if TYPE_CHECKING:
     from llm_app.classify.entities.scores import EntityScores, SpanScore
     from llm_app.classify.entities.words import Found
-    from llm_app.data.conll import TaggedFile
+    from llm_app.data.conll import Columns, TaggedFile
     from llm_app.engine.turn import Turn
+    from llm_app.jobs.train import Training
 
-EMBEDDED = "embedded"
+# Flags that only a new run takes.
+_DATA = ("input", "test_input", "output", "name", "model", "token_column", "tag_column", "encoding")
+_READING = ("text_column", "separator", "encoding", "header")  # how a file is read
 COLUMNS = ("row", "start", "end", "type", "probability", "text")
 
 
@@ -34,11 +42,13 @@ def add_parser(commands: Any) -> None:
     parts = parser.add_subparsers(dest="entities", metavar="COMMAND", required=True)
 
     train = parts.add_parser("train", help="Train on a CoNLL file, beside a baseline.", allow_abbrev=False)
-    train.add_argument("--input", required=True, metavar="FILE", help="Sentences to learn from, in CoNLL format.")
+    train.add_argument("--input", metavar="FILE", help="Sentences to learn from, in CoNLL format.")
     train.add_argument("--test-input", metavar="FILE", help="Sentences to score on (default: a share of --input).")
-    train.add_argument("--output", required=True, metavar="DIR", help="Gets the tagger.")
-    train.add_argument("--model", default=EMBEDDED, metavar="TEXT", help=f"The encoder (default {EMBEDDED}).")
+    train.add_argument("--output", metavar="DIR", help="Becomes the tagger, which --model DIR then uses.")
+    train.add_argument("--name", metavar="NAME", help="What it is called on this machine (default: made up).")
+    train.add_argument("--model", metavar="TEXT", help="The encoder (default: the embedded one).")
     _add_columns(train)
+    train.add_argument("--resume", metavar="RUN", help="Go on with a training that was stopped or killed.")
     train.add_argument("--json", action="store_true", help="The scores as JSON.")
     train.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
     add_flags(train, EntityConfig, "training")
@@ -47,9 +57,10 @@ def add_parser(commands: Any) -> None:
     find.add_argument("text", nargs="?", metavar="TEXT", help="A text; each of its lines is a sentence.")
     find.add_argument("--model", required=True, metavar="M", help="A trained tagger: its folder, or a hub name.")
     find.add_argument("--input", metavar="FILE", help="A table, or plain text with a sentence on each line.")
-    find.add_argument("--text-column", default="text", metavar="NAME", help="Column of the texts (default text).")
+    find.add_argument("--text-column", metavar="NAME", help="The column that holds the text (default: guessed).")
+    add_reading_flags(find)
     find.add_argument("--output", metavar="FILE", help="A CSV of all entities (default: on stdout).")
-    find.add_argument("--json", action="store_true", help="As JSON.")
+    find.add_argument("--json", action="store_true", help="All on stdout, as JSON.")
     find.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
 
     score = parts.add_parser("score", help="Span F1 of a tagger on a CoNLL file.", allow_abbrev=False)
@@ -66,48 +77,55 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _add_columns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--token-column", type=int, default=1, metavar="N", help="Column of the tokens (default 1).")
+    parser.add_argument("--token-column", type=int, metavar="N", help="Column of the tokens (default 1).")
     parser.add_argument("--tag-column", type=int, metavar="N", help="Column of the tags (default: the last).")
     parser.add_argument("--encoding", metavar="TEXT", help="Such as gb18030 (default: found out).")
 
 
 def _train(options: argparse.Namespace) -> int:
-    config, settings = read_flags(options, EntityConfig), Settings.from_environment()
-    file = _read(options.input, options)
-    test = _read(options.test_input, options) if options.test_input else None
-    from llm_app.classify.entities.train import Scored, parts_of, train_tagger
-    from llm_app.engine.catalog import embedded_encoder, find_model
+    settings = Settings.from_environment()
+    training = _resumed(options, settings) if options.resume else _started(options, settings)
+    if not follow(training, "classify entities train"):
+        return INTERRUPTED
+    from llm_app.jobs.tagger_result import read_scores
+    from llm_app.jobs.train_log import read_log
+    from llm_app.jobs.train_result import CLASSIFIER
 
-    base = embedded_encoder() if options.model == EMBEDDED else find_model(options.model, settings).path
-    parts = parts_of(file, test, config)
-    say(
-        f"{len(parts.train):,} sentences to learn from, {len(parts.validation):,} to choose by, {len(parts.test):,} to "
-        f"score on; types: {', '.join(parts.types)}"
-    )
-    scored: dict[str, EntityScores] = {}
-    for event in train_tagger(parts, config, base, Path(options.output).expanduser().absolute()):
-        if isinstance(event, Scored):
-            scored[event.method] = event.scores
-        else:
-            _say_event(event)
-    say(f"saved in {options.output}")
-    _print_scores(scored, as_json=options.json)
+    log = read_log(training.folder)
+    name = log.written.name if log.written else None
+    place = training.folder.spec()["output"] or training.folder.path / CLASSIFIER
+    say(f"use it: python -m llm_app classify entities find --model {name or place} ...")
+    if any(each.flatters for each in log.scored):
+        say(CHOSEN_BY)
+    _print_scores(read_scores(training.folder), as_json=options.json)
     return 0
 
 
-def _say_event(event: Any) -> None:
-    from llm_app.classify.training.events import Point
-    from llm_app.training.events import Step
+def _started(options: argparse.Namespace, settings: Settings) -> "Training":
+    if not options.input:
+        raise UserError("Training needs --input.", param="input")
+    if options.test_input and hasattr(options, "test"):
+        raise UserError("The scores are of --test-input: leave out --test.", param="test")
+    config = read_flags(options, EntityConfig)
+    from llm_app.data.mix import DatasetSpec
+    from llm_app.data.table import Reading
+    from llm_app.jobs.classifier import Place
+    from llm_app.jobs.tagger import TaggerData, start_tagger
 
-    if isinstance(event, Step):
-        say(f"step {event.step} of {event.n_steps}, loss {event.loss:.4f}", is_last=False)
-    elif isinstance(event, Point):
-        say(
-            f"step {event.step}: validation loss {event.loss:.4f}, F1 {event.score:.4f}; "
-            f"training loss {event.training_loss:.4f}, F1 {event.training_score:.4f}"
-        )
-    else:
-        say(event.text)
+    reading = Reading(options.encoding)
+    test = DatasetSpec(options.test_input, reading=reading) if options.test_input else None
+    data = TaggerData(DatasetSpec(options.input, reading=reading), _columns(options), test)
+    output = Path(options.output).expanduser().absolute() if options.output else None
+    return start_tagger(data, config, settings, base=options.model, place=Place(options.name, output))
+
+
+def _resumed(options: argparse.Namespace, settings: Settings) -> "Training":
+    """Raises: UserError for options that only a new run takes."""
+    refuse_on_resume(options, [name for name in _DATA if getattr(options, name) is not None], EntityConfig)
+    from llm_app.jobs.folder import RunFolder
+    from llm_app.jobs.tagger import resume_tagger
+
+    return resume_tagger(RunFolder.open(settings.home / "runs", options.resume), settings)
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -123,7 +141,11 @@ def _score(options: argparse.Namespace) -> int:
 def _find(options: argparse.Namespace) -> int:
     if (options.text is None) == (options.input is None):
         raise UserError("Give either a text or --input FILE.", param="input")
-    numbers, texts = ([1], [options.text]) if options.input is None else texts_of(options.input, options.text_column)
+    if options.input is None and (idle := [name for name in _READING if getattr(options, name) is not None]):
+        raise UserError(f"A text has no columns: leave out --{idle[0].replace('_', '-')}.", param=idle[0])
+    numbers, texts = ([1], [options.text]) if options.input is None else texts_of(
+        options.input, options.text_column, reading_of(options)
+    )
     from llm_app.classify.entities.open import open_tagger
     from llm_app.classify.entities.words import find_entities
 
@@ -154,23 +176,19 @@ def _write_rows(rows: Sequence[tuple[Any, ...]], options: argparse.Namespace) ->
     from eval.report.sheet import csv_text
 
     if options.output:
-        try:
-            Path(options.output).write_text(csv_text(COLUMNS, rows), encoding="utf-8", newline="")
-        except OSError as error:
-            raise UserError(f"Cannot write {options.output}: {error.strerror}.", param="output") from error
-    elif options.json:
+        write(options.output, csv_text(COLUMNS, rows))
+    if options.json:
         print(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], ensure_ascii=False, indent=2))
-    else:
+    elif not options.output:
         for row, start, end, kind, probability, text in rows:
             print(f"{row}\t{start}-{end}\t{kind}\t{probability:.4f}\t{text}")
 
 
 def _read(path: str, options: argparse.Namespace) -> "TaggedFile":
     """The sentences of a file; what it had to find out and could not read is told."""
-    from llm_app.data.conll import Columns, read_conll
+    from llm_app.data.conll import read_conll
 
-    columns = Columns(options.token_column, options.tag_column)
-    file = read_conll(Path(path).expanduser(), columns=columns, encoding=options.encoding)
+    file = read_conll(Path(path).expanduser(), columns=_columns(options), encoding=options.encoding)
     for note in file.notes:
         say(f"{file.name}: {note}")
     for bad in file.problems:
@@ -180,6 +198,12 @@ def _read(path: str, options: argparse.Namespace) -> "TaggedFile":
     return file
 
 
+def _columns(options: argparse.Namespace) -> "Columns":
+    from llm_app.data.conll import Columns
+
+    return Columns(1 if options.token_column is None else options.token_column, options.tag_column)
+
+
 def _turn() -> "Turn":
     from llm_app.engine.turn import Turn
 
@@ -187,6 +211,10 @@ def _turn() -> "Turn":
 
 
 def _print_scores(scored: "dict[str, EntityScores]", *, as_json: bool) -> None:
+    for name, scores in scored.items():
+        if scores.n_learned:
+            of = f"{scores.n_learned:,} of {scores.n_sentences:,} sentences"
+            say(f"{name}: {of} are among those that it learned from or was chosen by: the scores flatter")
     if as_json:
         text = json.dumps({name: asdict(scores) for name, scores in scored.items()})
         without_nan = json.loads(text, parse_constant=lambda _: None)  # of intervals that nobody knows

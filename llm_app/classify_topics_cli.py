@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_app.classify.topics.config import TopicsConfig
+from llm_app.classify.topics.sheet import COLUMNS, rows_of
+from llm_app.classify_text_cli import write
 from llm_app.config import Settings
+from llm_app.data_flags import add_reading_flags, reading_of
 from llm_app.errors import UserError
 from llm_app.flags import add_flags, read_flags
 from llm_app.spoken import say
 
 if TYPE_CHECKING:
     from llm_app.classify.topics.types import TopicMap
+    from llm_app.data.table import Reading
 
 EMBEDDED = "embedded"
-COLUMNS = ("row", "topic", "words", "x", "y", "text")
 N_SHOWN = 100  # characters of an example
 
 
@@ -26,7 +29,8 @@ def add_parser(commands: Any) -> None:
         "topics", help="Clusters of texts, with key words and a map.", allow_abbrev=False
     )
     parser.add_argument("--input", required=True, metavar="FILE", help="A table, or plain text, one text on each line.")
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="Column of the texts (default text).")
+    parser.add_argument("--text-column", metavar="NAME", help="The column that holds the text (default: guessed).")
+    add_reading_flags(parser)
     parser.add_argument("--model", default=EMBEDDED, metavar="TEXT", help=f"The encoder (default {EMBEDDED}).")
     parser.add_argument("--output", metavar="FILE", help="Topic and position of each text: .csv, or .json for all.")
     parser.add_argument("--json", action="store_true", help="All on stdout, as JSON.")
@@ -37,10 +41,10 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     config, settings = read_flags(options, TopicsConfig), Settings.from_environment()
-    lines, texts = texts_of(options.input, options.text_column)
+    lines, texts = texts_of(options.input, options.text_column, reading_of(options))
     from llm_app.classify.topics.embedding import open_sentence_encoder
     from llm_app.classify.topics.find import find_topics
-    from llm_app.classify.topics.types import Embedded
+    from llm_app.classify.topics.types import Embedded, Grouped
     from llm_app.engine.catalog import embedded_encoder, find_model
     from llm_app.engine.turn import Turn
 
@@ -48,11 +52,13 @@ def run(options: argparse.Namespace) -> int:
     for event in find_topics(texts, open_sentence_encoder(folder, Turn()), config):
         if isinstance(event, Embedded):
             say(f"{event.n_done:,} of {event.n:,} texts", is_last=False)
+        elif isinstance(event, Grouped):
+            say(f"{event.n_done} of {event.n} numbers of topics tried", is_last=False)
         else:
             found = event
     say(f"{len(found.topics):,} topics in {len(texts):,} texts" + _cut(found))
     if options.output:
-        _write(Path(options.output), found, lines, texts)
+        write(options.output, _file(options.output, found, lines, texts))
     if options.json:
         print(_json(found))
     else:
@@ -60,14 +66,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def texts_of(path: str, column: str) -> tuple[list[int], list[str]]:
+def texts_of(path: str, column: str | None, reading: "Reading | None" = None) -> tuple[list[int], list[str]]:
     """Line and text of each row of a file; what cannot be read, and rows without a text, are told and left out.
 
+    `column`: None is guessed, and told where there are several.
     Raises: UserError if the file cannot be read, or has no such column.
     """
+    from llm_app.classify.guess import guess
     from llm_app.data.read import read_file
 
-    table = read_file(Path(path).expanduser())
+    table = read_file(Path(path).expanduser(), reading=reading)
+    if column is None and len(table.columns) == 1:
+        (column,) = table.columns
+    elif column is None:
+        column = guess(table).text
+        say(f"column {column} holds the text; another one is --text-column NAME")
     if column not in table.columns:
         raise UserError(f"{table.name} has no column {column!r}: {', '.join(table.columns)}.", param="text_column")
     for note in table.notes:
@@ -96,19 +109,10 @@ def _print(found: "TopicMap", texts: list[str]) -> None:
         print(f"{n_left:,} texts belong to no topic")
 
 
-def _write(path: Path, found: "TopicMap", lines: list[int], texts: list[str]) -> None:
+def _file(path: str, found: "TopicMap", lines: list[int], texts: list[str]) -> str:
     from eval.report.sheet import csv_text
 
-    words = {topic.number: " ".join(word for word, _ in topic.words) for topic in found.topics}
-    rows = (
-        (lines[point.index], point.topic, words.get(point.topic, ""), point.x, point.y, texts[point.index])
-        for point in found.points
-    )
-    text = _json(found) if path.suffix == ".json" else csv_text(COLUMNS, rows)
-    try:
-        path.expanduser().write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}.", param="output") from error
+    return _json(found) if Path(path).suffix == ".json" else csv_text(COLUMNS, rows_of(found, lines, texts))
 
 
 def _json(found: "TopicMap") -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from llm_app.classify.config import ClassifierConfig
+from llm_app.classify.training.events import CHOSEN_BY
 from llm_app.classify.types import Kind
 from llm_app.config import Settings
+from llm_app.data_flags import add_reading_flags, reading_of
 from llm_app.errors import Cancelled, UserError
 from llm_app.flags import add_flags, flag_of, read_flags
 from llm_app.options import options_of
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 SHOWN = (
     "accuracy", "subset_accuracy", "macro_f1", "mcc", "roc_auc", "ece", "hamming_loss", "pearson", "spearman", "rmse",
 )
-_DATA = ("input", "text_column", "truth_column", "pair_column", "test_input", "output", "model", "name")
+# Flags that only a new run takes.
+_DATA = (
+    "input", "text_column", "truth_column", "pair_column", "test_input", "output", "model", "name", "kind",
+    "label_separator", "drop_unlabelled", "separator", "encoding", "header",
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -34,6 +40,15 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train", help="Train a classifier on a table with labels.", allow_abbrev=False
     )
+    add_data_flags(parser)
+    parser.add_argument("--resume", metavar="RUN", help="Go on with a training that was stopped or killed.")
+    parser.add_argument("--json", action="store_true", help="The scores as JSON.")
+    parser.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
+    add_flags(parser, ClassifierConfig, "training")
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """The table, what it begins from, and where the classifier goes."""
     parser.add_argument("--input", metavar="FILE", help="The table: csv, tsv, jsonl, json or parquet.")
     parser.add_argument("--text-column", metavar="NAME", help="The column that holds the text.")
     parser.add_argument("--pair-column", metavar="NAME", help="The column with the second text of a pair.")
@@ -51,16 +66,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--label-separator", metavar="TEXT", help="Between the labels of a cell (default ;).")
     parser.add_argument("--drop-unlabelled", action="store_true", help="Leave rows without a label out.")
-    parser.add_argument("--separator", metavar="CHAR", help="Between the cells (default: found out).")
-    parser.add_argument("--encoding", metavar="NAME", help="Of the file, such as gb18030 (default: found out).")
-    parser.add_argument(
-        "--header", action=argparse.BooleanOptionalAction, default=None,
-        help="Whether the first line names the columns (default: found out).",
-    )
-    parser.add_argument("--resume", metavar="RUN", help="Go on with a training that was stopped or killed.")
-    parser.add_argument("--json", action="store_true", help="The scores as JSON.")
-    parser.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
-    add_flags(parser, ClassifierConfig, "training")
+    add_reading_flags(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -73,16 +79,20 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def follow(training: "Training") -> bool:
-    """Work on it, telling on stderr how far it is; gives whether it came to its end."""
+def follow(training: "Training", command: str = "classify train", *, goes_on: str | None = None) -> bool:
+    """Work on it, telling on stderr how far it is and how it goes on; gives whether it came to its end.
+
+    `goes_on`: in words, where it is not by COMMAND --resume RUN.
+    """
     folder = training.folder
-    say(f"run {folder.id}; if it is interrupted: python -m llm_app classify train --resume {folder.id}")
+    say(f"run {folder.id}; if it is interrupted: {goes_on or f'python -m llm_app {command} --resume {folder.id}'}")
     try:
         with stopped_by_signals(training), contextlib.closing(training.run()) as events:
             for line, is_last in progress_lines(events):
                 say(line, is_last=is_last)
     except (Cancelled, KeyboardInterrupt):
-        say(f"stopped after step {training.n_done} of {training.n_total}; go on with --resume {folder.id}")
+        goes_on = goes_on or f"--resume {folder.id}"
+        say(f"stopped after step {training.n_done} of {training.n_total}; go on with {goes_on}")
         return False
     return True
 
@@ -93,37 +103,50 @@ def _started(options: argparse.Namespace, settings: Settings) -> "Training":
 
     output = Path(options.output).expanduser().absolute() if options.output else None
     return start_classifier(
-        _data(options), config, settings, base=options.model, name=options.name, output=output
+        data_of(options), config, settings, base=options.model, name=options.name, output=output
     )
 
 
-def _data(options: argparse.Namespace) -> "ClassifierData":
+def given_data_flags(options: argparse.Namespace) -> list[str]:
+    """Those that only a new run takes."""
+    given = {name: getattr(options, name) for name in _DATA}
+    return [name for name, value in given.items() if value is not None and (value or name == "header")]
+
+
+def data_of(options: argparse.Namespace) -> "ClassifierData":
     """Raises: UserError naming what was not given."""
     for name in ("input", "text_column", "truth_column"):
         if not getattr(options, name):
             raise UserError(f"Training needs {flag_of(name)}.", param=name)
+    if options.test_input and hasattr(options, "test"):
+        raise UserError("The scores are of --test-input: leave out --test.", param="test")
+    if options.label_separator is not None and options.kind != "multi":
+        raise UserError("--label-separator goes with --kind multi: several labels in a cell.", param="label_separator")
     from llm_app.classify.table import SEPARATOR, Columns
     from llm_app.data.mix import DatasetSpec
-    from llm_app.data.table import Reading
     from llm_app.jobs.classifier import ClassifierData
 
-    reading = Reading(options.encoding, options.separator, options.header)
+    reading = reading_of(options)
     columns = Columns(
         options.text_column, options.pair_column, options.truth_column, options.kind or "single",
-        options.label_separator or SEPARATOR,
+        SEPARATOR if options.label_separator is None else options.label_separator,
     )  # fmt: skip
     test = DatasetSpec(options.test_input, reading=reading) if options.test_input else None
     return ClassifierData(DatasetSpec(options.input, reading=reading), columns, test, options.drop_unlabelled)
 
 
+def refuse_on_resume(options: argparse.Namespace, given: Sequence[str], config: type[Any]) -> None:
+    """Raises: UserError for data flags that are `given`, and options of the training."""
+    found = [*given, *(item.name for item, _ in options_of(config) if hasattr(options, item.name))]
+    if found:
+        raise UserError(
+            f"A resumed run keeps its own options; leave out {', '.join(map(flag_of, found))}.", param=found[0]
+        )
+
+
 def _resumed(options: argparse.Namespace, settings: Settings) -> "Training":
     """Raises: UserError for options that only a new run takes."""
-    given = [name for name in _DATA if getattr(options, name)]
-    given += [item.name for item, _ in options_of(ClassifierConfig) if hasattr(options, item.name)]
-    if given:
-        raise UserError(
-            f"A resumed run keeps its own options; leave out {', '.join(map(flag_of, given))}.", param=given[0]
-        )
+    refuse_on_resume(options, given_data_flags(options), ClassifierConfig)
     from llm_app.jobs.classifier import resume_classifier
     from llm_app.jobs.folder import RunFolder
 
@@ -140,18 +163,27 @@ def _report(training: "Training", *, as_json: bool) -> None:
     place = Path(spec["output"] or training.folder.path / CLASSIFIER)
     name = log.written.name if log.written else None
     if as_json:
-        found = {"run": training.folder.id, "classifier": str(place), "name": name, "scores": [
-            {"method": each.method, "part": each.part, "n": each.n, "scores": _plain(each.scores)} for each in scored
-        ]}  # fmt: skip
+        found = {
+            "run": training.folder.id, "classifier": str(place), "name": name, "scores": scores_json(scored)
+        }  # fmt: skip
         print(json.dumps(found, ensure_ascii=False, indent=2), flush=True)
         return
     if log.written is not None and log.written.is_best:
         say(f"the weights are those after step {log.written.step}, the best on the rows for validation")
     say(f"use it: python -m llm_app classify --model {name or place} ...")
+    if any(each.flatters for each in scored):
+        say(CHOSEN_BY)
     if scored:
         print(table_text(scored), flush=True)
     else:
         say("no rows were held back: nothing is scored")
+
+
+def scores_json(scored: "Sequence[Scored]") -> list[dict[str, Any]]:
+    """An entry a method."""
+    return [
+        {"method": each.method, "part": each.part, "n": each.n, "scores": _plain(each.scores)} for each in scored
+    ]
 
 
 def table_text(scored: "Sequence[Scored]") -> str:

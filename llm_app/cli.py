@@ -113,9 +113,9 @@ def _chat(options: argparse.Namespace) -> int:
     model = read_flags(options, ModelConfig)
     sampling = read_flags(options, SamplingConfig)
     settings = Settings.from_environment()
-    from llm_app.engine.catalog import find_model
+    from llm_app.engine.catalog import check_model
 
-    find_model(model.model, settings)  # a mistyped name is told before torch is imported
+    check_model(model.model, settings)  # a mistyped name is told before torch is imported
     from llm_app.terminal import Terminal
 
     terminal = Terminal(model, sampling, settings, is_verbose=options.verbose)

@@ -168,8 +168,8 @@ class ModelConfig:
         "embedded",
         label=("Model", "模型"),
         help=(
-            "embedded, a folder with safetensors, a .gguf file, or a hub name such as org/model.",
-            "embedded、含 safetensors 的文件夹、.gguf 文件，或 org/model 形式的 hub 名称。",
+            "embedded, a folder with safetensors, a .gguf file, a hub name (org/model), or http://host:port/v1#model.",
+            "embedded、含 safetensors 的文件夹、.gguf 文件、hub 名称（org/model），或 http://host:port/v1#model。",
         ),
     )
     adapter: str | None = option(
@@ -182,8 +182,10 @@ class ModelConfig:
         choices=PRECISIONS,
         label=("Precision", "精度"),
         help=(
-            "auto: gguf for .gguf files, else bf16; int8, nf4, fp4 by bitsandbytes; gguf keeps the file's blocks.",
-            "auto：.gguf 文件保持打包，其他用 bf16；int8、nf4、fp4 由 bitsandbytes 提供；gguf 保留文件中的量化块。",
+            "auto: gguf for .gguf files, else bf16; int8, nf4, fp4 by bitsandbytes; gguf keeps the file's blocks, "
+            "and beside them, where memory allows, a bf16 copy for long prompts and several chats.",
+            "auto：.gguf 文件保持打包，其他用 bf16；int8、nf4、fp4 由 bitsandbytes 提供；"
+            "gguf 保留文件中的量化块，内存充足时另存一份 bf16 副本，用于长提示和多路对话。",
         ),
     )
     device: str = option(
@@ -286,13 +288,13 @@ def quiet_environment() -> None:
     for name, value in {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000",
-        "GRADIO_ANALYTICS_MAX_EVENTS": "200",
-        "GRADIO_HEARTBEAT_INTERVAL": "5",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "GRADIO_ANALYTICS_MAX_EVENTS": "200", "GRADIO_HEARTBEAT_INTERVAL": "5",
+        "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # also of weights that are read from the disk; downloads show our own
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
         "OMP_WAIT_POLICY": "PASSIVE",  # two OpenMP teams that spin slow each other to a fifteenth
+        "GOMP_SPINCOUNT": "4000",  # but a tenth of a millisecond: waking takes as long as a small model's product
     }.items():
         os.environ.setdefault(name, value)

@@ -13,6 +13,24 @@ from llm_app.errors import UserError
 if TYPE_CHECKING:
     from llm_app.data.formats import Mapping
     from llm_app.data.mix import DatasetSpec
+    from llm_app.data.table import Reading
+
+
+def add_reading_flags(parser: "argparse._ActionsContainer") -> None:
+    """What a table's file is found to be, where that is wrong."""
+    parser.add_argument("--separator", metavar="CHAR", help="Between the cells (default: found out).")
+    parser.add_argument("--encoding", metavar="NAME", help="Of the file, such as gb18030 (default: found out).")
+    parser.add_argument(
+        "--header", action=argparse.BooleanOptionalAction, default=None,
+        help="Whether the first line names the columns (default: found out).",
+    )
+
+
+def reading_of(options: argparse.Namespace) -> "Reading":
+    """How a table's file is read. Raises: UserError naming the flag that is wrong."""
+    from llm_app.data.table import Reading
+
+    return Reading(options.encoding, "\t" if options.separator == "\\t" else options.separator, options.header)
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:

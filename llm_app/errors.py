@@ -5,14 +5,21 @@
 
 
 class UserError(Exception):
-    """The caller can mend this. `param` names the offending field where there is one."""
+    """The caller can mend this. `param` names the offending field where there is one.
+
+    `message_zh`: the whole sentence for a Chinese reader of the page; empty: there the code is translated, and the
+    English sentence follows.
+    """
 
     status = 400
     code = "invalid_request"
 
-    def __init__(self, message: str, *, param: str | None = None, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_seconds: int | None = None, message_zh: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.message_zh = message_zh
         self.param = param
         self.retry_after_seconds = retry_after_seconds
 
@@ -83,6 +90,18 @@ class NotEnoughMemory(GenerationFailed):
 
 class InvalidNumbers(GenerationFailed):
     """NaN or infinity where the model should give probabilities; it would do so again."""
+
+
+class ModelIsRemote(UserError):
+    """What was asked for needs a model on this machine, and the one that answers is on another server."""
+
+    code = "model_is_remote"
+
+
+class RemoteFailed(UserError):
+    """Another server did not do what it was asked."""
+
+    status, code = 502, "remote_failed"
 
 
 class Cancelled(UserError):

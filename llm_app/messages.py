@@ -1,5 +1,8 @@
 """What goes into a chat turn and what comes out of it."""
 
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,3 +65,60 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+
+
+class Stream(Iterator[Delta]):
+    """A reply as it comes. Iterate it; close it to stop: whoever answers stops at the next step."""
+
+    def __init__(self, seed: int, wake: Callable[[], None]) -> None:
+        self.seed = seed
+        self._wake = wake
+        self._items: queue.SimpleQueue[Delta | Exception | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._ended = False
+
+    def __next__(self) -> Delta:
+        delta = self.get(None)
+        assert delta is not None
+        return delta
+
+    def get(self, timeout_seconds: float | None) -> Delta | None:
+        """The next piece, or None when nothing came in time.
+
+        Raises: StopIteration at the end; GenerationFailed where the model could not go on.
+        """
+        if self._ended:
+            raise StopIteration
+        try:
+            item = self._items.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return None
+        if item is None:
+            self._ended = True
+            raise StopIteration
+        if isinstance(item, Exception):
+            self._ended = True
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Stop. What was read so far stays valid."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._items.put(None)
+            self._wake()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the reader has stopped it."""
+        return self._closed.is_set()
+
+    def put(self, item: Delta | Exception | None) -> None:
+        """For whoever answers: hand over the next piece, a failure, or None at the end."""
+        self._items.put(item)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -62,12 +62,14 @@ def check_options(config: Any) -> None:
     Raises: UserError naming the field.
     """
     for item, info in options_of(type(config)):
-        value = getattr(config, item.name)
-        if value is None:
-            continue
-        problem = _problem_with(value, item, info)
-        if problem:
-            raise UserError(f"{item.name} {problem}.", param=item.name)
+        check_option(item, info, getattr(config, item.name))
+
+
+def check_option(item: Field[Any], info: OptionInfo, value: Any) -> None:
+    """The same of one field, whatever the others are. Raises: UserError naming the field."""
+    problem = None if value is None else _problem_with(value, item, info)
+    if problem:
+        raise UserError(f"{item.name} {problem}.", param=item.name)
 
 
 def _problem_with(value: Any, item: Field[Any], info: OptionInfo) -> str | None:

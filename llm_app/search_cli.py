@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,18 @@ def add_parser(commands: Any) -> None:
     add_data_flags(parser)
     parser.add_argument("--name", metavar="NAME", help="What the best adapter is called among those of this machine.")
     parser.add_argument("--output", metavar="DIR", help="Gets leaderboard.json, and adapter/ of the best trial.")
+    add_search_flags(parser, TrainConfig)
+
+
+def add_search_flags(parser: argparse.ArgumentParser, config: type[Any]) -> None:
+    """What every search takes. `config`: the options of a trial."""
     parser.add_argument(
         "--resume", metavar="RUN", help="Go on with a search; with one that is over, by more --trials or --minutes."
     )
     parser.add_argument("--json", action="store_true", help="The leaderboard as JSON.")
     parser.add_argument("--verbose", action="store_true", help="More in the log; where it failed.")
     add_flags(parser, SearchConfig, "search")
-    add_flags(parser, TrainConfig, "training, the same in all trials but for what is searched")
+    add_flags(parser, config, "training, the same in all trials but for what is searched")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,13 +59,10 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings.from_environment()
     if options.resume is None:
         search = _start(options, settings)
-        say(f"search {search.folder.id}, up to {search.n_total} trials; if interrupted: --resume {search.folder.id}")
     else:
-        search = _resume(options, settings)
-        say(f"search {search.folder.id}, resumed at {search.n_done}/{search.n_total}")
-    # An end in good order, as after Ctrl+C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    code = _follow(search)
+        given = given_data_flags(options) + [name for name in ("model", "name", "output") if getattr(options, name)]
+        search = resumed(options, TrainConfig, given, settings)
+    code = follow(search)
     _report(search, as_json=options.json)
     return code
 
@@ -75,11 +78,11 @@ def _start(options: argparse.Namespace, settings: Settings) -> "Search":
     return start_search(model, datasets, config, asked, settings, name=options.name, output=output)
 
 
-def _resume(options: argparse.Namespace, settings: Settings) -> "Search":
-    given = given_data_flags(options) + [name for name in ("model", "name", "output") if getattr(options, name)]
-    described = [*options_of(SearchConfig), *options_of(TrainConfig)]
+def resumed(options: argparse.Namespace, config: type[Any], given: Sequence[str], settings: Settings) -> "Search":
+    """The search to go on with. `given`: flags of a new one. Raises: UserError for them, or where it cannot go on."""
+    described = [*options_of(SearchConfig), *options_of(config)]
     chosen = [item.name for item, _ in described if hasattr(options, item.name)]
-    given += [name for name in chosen if name not in BUDGET]
+    given = [*given, *(name for name in chosen if name not in BUDGET)]
     if given:
         flags = ", ".join(map(flag_of, given))
         raise UserError(f"A resumed search keeps its own options; leave out {flags}.", param=given[0])
@@ -91,8 +94,12 @@ def _resume(options: argparse.Namespace, settings: Settings) -> "Search":
     return resume_search(RunStore.of(settings).open(options.resume), settings, budget=budget)
 
 
-def _follow(search: "Search") -> int:
+def follow(search: "Search") -> int:
     """All trials that are left, a line for each; gives the exit code."""
+    run_id, before = search.folder.id, f"resumed at {search.n_done}/" if search.history else "up to "
+    say(f"search {run_id}, {before}{search.n_total} trials; if interrupted: --resume {run_id}")
+    # An end in good order, as after Ctrl+C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shown, pause = 0.0, 0.2 if sys.stderr.isatty() else LINE_SECONDS
     try:
         with contextlib.closing(search.run()) as steps:
@@ -112,7 +119,7 @@ def _line(progress: "Progress") -> str:
 
     trial = progress.trial
     params = " ".join(f"{name}={cell(value)}" for name, value in trial.params.items())
-    best = "" if trial.best is None else f", validation loss {trial.best[1]:.4f} at step {trial.best[0]}"
+    best = "" if trial.best is None else f", validation {trial.metric} {trial.best_value:.4f} at step {trial.best[0]}"
     state = f"step {trial.n_steps}" if trial.state == "running" else WORDS[trial.state]
     reason = f": {trial.reason}" if trial.reason else ""
     return f"[{progress.done}/{progress.total}] {params}: {state}{best}{reason}"
@@ -147,6 +154,12 @@ def train_command(search: "Search", params: Params) -> str:
     mapping = next((data["mapping"] for data in datasets if data.get("mapping")), None)
     if mapping is not None:  # the flags that made it are not kept, what came of them is
         arguments.append(f"--mapping={search.folder.write('mapping.json', json.dumps(mapping, ensure_ascii=False))}")
+    return shlex.join(["python", "-m", "llm_app", "train", *arguments, *option_arguments(config)])
+
+
+def option_arguments(config: Any) -> list[str]:
+    """The flags of all options that are not at their default."""
+    arguments = []
     for name, value in non_defaults(config).items():
         if isinstance(value, bool):
             arguments.append(flag_of(name) if value else flag_of(name).replace("--", "--no-", 1))
@@ -154,4 +167,4 @@ def train_command(search: "Search", params: Params) -> str:
             arguments += [flag_of(name), *value]
         else:
             arguments.append(f"{flag_of(name)}={value}")
-    return shlex.join(["python", "-m", "llm_app", "train", *arguments])
+    return arguments

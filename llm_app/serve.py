@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Below these, known holes of the package are open (shared cookies, form limits) or a kernel is missing.
+LOAD_NICENESS = 10  # of the thread that loads the first model
 FLOORS = {"torch": (2, 10), "starlette": (1, 3, 1), "gradio": (6, 20)}
 
 
@@ -149,21 +151,25 @@ def _from_any_folder(config: ServeConfig, model: ModelConfig) -> tuple[ServeConf
 
 
 def _build_server(config: ServeConfig, model: ModelConfig, settings: Settings, *, url: str) -> "Server":
-    from llm_app.engine.catalog import find_adapter, find_model
+    from llm_app.engine.catalog import check_model, find_adapter
 
-    find_model(model.model, settings)
+    check_model(model.model, settings)
     if model.adapter is not None:
         find_adapter(model.adapter, settings)
+    # All that knows transformers is imported before the load begins: it does not take two threads that import it.
     from llm_app.api import build_api
     from llm_app.engine.host import Host
     from llm_app.http_server import Server
     from llm_app.services import Services
-    from llm_app.web import mount_page
 
     services = Services(settings=settings, serve=config, host=Host(settings, config))
+    is_announced = threading.Event()
+    threading.Thread(target=_load, args=(services, model, is_announced), name="load", daemon=True).start()
+    from llm_app.web import mount_page
+
     app = build_api(services)
     mount_page(app, services)
-    return Server(app, on_start=_announce(services, model, url), drain=services.shutdown)
+    return Server(app, on_start=_announce(url, is_announced), drain=services.shutdown)
 
 
 def settle_heap() -> None:
@@ -175,25 +181,34 @@ def settle_heap() -> None:
     gc.freeze()
 
 
-def _announce(services: "Services", model: ModelConfig, url: str) -> Callable[[], None]:
-    """What happens once requests are answered: the address is printed and the model begins to load."""
+def _announce(url: str, is_announced: threading.Event) -> Callable[[], None]:
+    """What happens once requests are answered: the address is printed."""
     def on_start() -> None:
         settle_heap()
         print(f"Proofbench is at {url} (Ctrl+C stops it)", flush=True)
-        threading.Thread(target=_load, args=(services, model), name="load", daemon=True).start()
+        is_announced.set()
 
     return on_start
 
 
-def _load(services: "Services", model: ModelConfig) -> None:
-    """Load the first model. What goes wrong is shown on the page and by /health/ready; the server stays up."""
+def _load(services: "Services", model: ModelConfig, is_announced: threading.Event) -> None:
+    """Load the first model while the page is put together; what came of it is told once there is an address.
+
+    What goes wrong is shown on the page and by /health/ready; the server stays up. The page comes first: who opens it
+    while the model loads waits for nothing else.
+    """
     started = time.monotonic()
+    if sys.platform == "linux":  # elsewhere a priority is the whole program's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOAD_NICENESS)
     try:
         for _ in services.host.load(model):
             pass
     except UserError as error:
-        log.error("%s was not loaded: %s", model.model, error.message)
-    except Exception:
-        log.exception("%s was not loaded", model.model)
+        outcome = partial(log.error, "%s was not loaded: %s", model.model, error.message)
+    except Exception as error:
+        outcome = partial(log.error, "%s was not loaded", model.model, exc_info=error)
     else:
-        print(f"{model.model} is ready after {time.monotonic() - started:.1f} s", flush=True)
+        seconds = time.monotonic() - started
+        outcome = partial(print, f"{model.model} is ready after {seconds:.1f} s", flush=True)
+    is_announced.wait()
+    outcome()

@@ -10,6 +10,7 @@ from llm_app.config import ServeConfig, Settings
 from llm_app.engine.host import Host
 from llm_app.engine.second import SecondModel
 from llm_app.errors import UserError
+from llm_app.jobs.classify_open import Classifiers
 from llm_app.jobs.folder import RunFolder, RunIsRunning
 from llm_app.jobs.queue import Queue
 from llm_app.jobs.store import RunStore
@@ -31,6 +32,16 @@ class Services:
     def second(self) -> SecondModel:
         """A model beside the host's, for comparisons; none is loaded before somebody asks for one."""
         return SecondModel(self.host)
+
+    @cached_property
+    def classifiers(self) -> Classifiers:
+        """What classifies, for the page and the API; none is opened before somebody asks for one."""
+        return Classifiers(self.host, self.settings)
+
+    def give_back(self) -> None:
+        """Let go of what is loaded beside the host's model and not in use: somebody needs the memory."""
+        self.classifiers.give_back()
+        self.second.give_back()
 
     def runs(self, visitor: str | None = None) -> RunStore:
         """The runs of this machine; on a public demo, of one visitor."""
@@ -98,6 +109,7 @@ class Services:
         self.host.shutdown(grace_seconds)
         self.second.shutdown(max(0.0, deadline - time.monotonic()))
         self.queue.join(JOB_SECONDS)
+        self.classifiers.close()
 
 
 def _name(folder: Path) -> str:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from llm_app.jobs.train import Training
 
 LINE_SECONDS = 5.0  # between plain progress lines, where nobody watches a terminal
+PHASES = {
+    "data": "reading data", "model": "loading model", "baselines": "learning the baselines",
+    "first": "measuring before the first step", "writing": "writing",
+}
 SPEED_STEPS = 10  # that speed and time left are a mean of
 FAILURE, INTERRUPTED = 1, 130
 
@@ -150,7 +154,7 @@ def progress_lines(events: Iterable[Any]) -> Iterator[tuple[str, bool]]:
     for event in events:
         match event:
             case Phase():
-                yield {"data": "reading data", "model": "loading model", "writing": "writing"}[event.phase], False
+                yield PHASES[event.phase], False
             case Begun():
                 held = f"{event.n_validation:,} for validation, {event.n_test:,} for the test"
                 yield f"{event.n_train:,} examples, {held}, {event.n_steps:,} steps", True
@@ -165,7 +169,8 @@ def progress_lines(events: Iterable[Any]) -> Iterator[tuple[str, bool]]:
                 yield f"after step {event.step}: validation loss {event.loss:.4f}", True
             case Point():
                 validation = f"validation {event.metric} {event.score:.4f}"
-                yield f"after step {event.step}: {validation}, on training rows {event.training_score:.4f}", True
+                of = f"{event.n_training:,} training rows" if event.n_training else "training rows"
+                yield f"after step {event.step}: {validation}, on {of} {event.training_score:.4f}", True
             case Note():
                 yield event.text, True
             case Saved():

@@ -8,12 +8,12 @@ from eval.types import Answer, Cut, Generation, Given, Request, Unscored
 from llm_app.config import SamplingConfig
 from llm_app.engine.encoding import Encoding
 from llm_app.engine.host import Host
-from llm_app.engine.request import Asked, Stream
+from llm_app.engine.request import Asked
 from llm_app.engine.room import Room
 from llm_app.engine.scorer import TooLargeAlone
 from llm_app.engine.scoring import loglikelihoods, rolling
 from llm_app.errors import GenerationFailed, InvalidNumbers, NotEnoughMemory, UserError
-from llm_app.messages import Delta, Message
+from llm_app.messages import Delta, Message, Stream
 
 MAX_STOPS, MAX_STOP_LENGTH = 16, 256  # what SamplingConfig takes; longer ones are looked for afterwards
 CHECK_SECONDS = 0.5  # between looks whether it was stopped, while a reply waits for its turn

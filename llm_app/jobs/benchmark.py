@@ -15,13 +15,18 @@ from eval.types import EvaluationError, Result
 from llm_app import __version__
 from llm_app.config import Settings
 from llm_app.engine.host import Host
+from llm_app.engine.identity import Identity
+from llm_app.engine.loading import LoadedModel
 from llm_app.errors import UserError
 from llm_app.jobs.answers import EngineModel
 from llm_app.jobs.asked import metrics_of, shares_passages, write_asked
 from llm_app.jobs.ending import AskAgain, recorded_end
 from llm_app.jobs.folder import RunFolder, Spec
 from llm_app.jobs.kept import event_of, has_asked, plain, results_of, room_event, room_of, unanswered_event
+from llm_app.jobs.remote_answers import RemoteAnswers
 from llm_app.jobs.store import RunStore
+from llm_app.remote.address import REMOTE
+from llm_app.remote.model import RemoteModel
 
 # Whatever a figure passes through: data, tokens, weights, passes, scores.
 PACKAGES = (
@@ -52,7 +57,7 @@ class Progress:
 class Benchmark:
     """A run, new or resumed, bound to the loaded model. Iterate `run()`; close it to stop."""
 
-    def __init__(self, folder: RunFolder, suite: Suite, model: EngineModel) -> None:
+    def __init__(self, folder: RunFolder, suite: Suite, model: EngineModel | RemoteAnswers) -> None:
         self.folder, self.suite = folder, suite
         self._model, self._room = model, room_of(folder)
         self._unanswered: Result | None = None
@@ -132,7 +137,7 @@ def start(
 
     Raises: UserError for an unknown task or missing data, QuotaReached if the store has no room for another run.
     """
-    model = EngineModel(host, adapter=adapter)
+    model = answering(host, adapter)
     suite = load_suite(tasks, options, settings, model)
     created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     spec = {"kind": "benchmark", "created": created, "asked": tasks, **_identity(host, suite, options, adapter)}
@@ -154,7 +159,7 @@ def resume(host: Host, folder: RunFolder, settings: Settings) -> Benchmark:
     if options.allows_code and settings.is_public:
         raise UserError("A public demo never runs code that a model writes.", param="run")
     adapter = spec["model"]["adapter_name"]
-    model = EngineModel(host, adapter=adapter)
+    model = answering(host, adapter)
     suite = load_suite(spec["asked"], options, settings, model)
     found = differences(spec, _identity(host, suite, options, adapter))
     if found:
@@ -183,32 +188,56 @@ def _first_score(scores: Mapping[str, Any]) -> list[Any] | None:
     return None
 
 
-def load_suite(names: list[str], options: TaskOptions, settings: Settings, model: EngineModel) -> Suite:
+def answering(host: Host, adapter: str | None) -> EngineModel | RemoteAnswers:
+    """The model that answers now, on this machine or on another server, as evaluations ask it."""
+    remote = host.remote
+    return EngineModel(host, adapter=adapter) if remote is None else RemoteAnswers(host, remote)
+
+
+def load_suite(
+    names: list[str], options: TaskOptions, settings: Settings, model: EngineModel | RemoteAnswers
+) -> Suite:
     """The tasks by name, with prompts as this model gets them.
 
-    Raises: UserError for an unknown name or missing data.
+    Raises: UserError for an unknown name or missing data, or for what a model on another server cannot be asked.
     """
     try:
-        return load_tasks(names, options, data=settings.data, model=model)
+        suite = load_tasks(names, options, data=settings.data, model=model)
     except EvaluationError as error:
         raise UserError(str(error), param="tasks") from error
+    if isinstance(model, RemoteAnswers):
+        model.check(suite.tasks)
+    return suite
 
 
 def _identity(host: Host, suite: Suite, options: TaskOptions, adapter: str | None) -> dict[str, Any]:
-    loaded = host.loaded
-    identity = loaded.identity.with_adapter(loaded.adapters.digest(adapter))
+    remote = host.remote
     return {
-        "model": {
-            "name": loaded.entry.name, "adapter_name": adapter, "precision": loaded.precision,
-            "device": loaded.device.type, **asdict(identity),
-        },
+        "model": _remote_identity(remote) if remote is not None else _loaded_identity(host.loaded, adapter),
         "tasks": {name: _described(task) for name, task in suite.tasks.items()},
         "with_passages": [name for name, task in suite.tasks.items() if shares_passages(task)],
         "options": asdict(options),
-        "context": loaded.n_context,
+        "context": remote.n_context if remote is not None else host.loaded.n_context,
         "program": __version__,
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
+
+
+def _loaded_identity(loaded: LoadedModel, adapter: str | None) -> dict[str, Any]:
+    identity = loaded.identity.with_adapter(loaded.adapters.digest(adapter))
+    return {
+        "name": loaded.entry.name, "adapter_name": adapter, "precision": loaded.precision,
+        "device": loaded.device.type, **asdict(identity),
+    }  # fmt: skip
+
+
+def _remote_identity(remote: RemoteModel) -> dict[str, Any]:
+    """What its server says stands for the weights; nobody here can see more of it."""
+    identity = Identity(weights=remote.digest, adapter="", quantization=REMOTE, tokenizer="", template="")
+    return {
+        "name": remote.name, "adapter_name": None, "precision": REMOTE, "device": REMOTE, **asdict(identity),
+        "described": dict(remote.described),
+    }  # fmt: skip
 
 
 def _described(task: HarnessTask) -> dict[str, Any]:

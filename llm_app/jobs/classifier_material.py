@@ -12,6 +12,7 @@ from llm_app.classify.training.split import split
 from llm_app.classify.training.targets import Problem
 from llm_app.data.mix import DatasetSpec
 from llm_app.data.read import read_file
+from llm_app.data.types import Note
 from llm_app.errors import UserError
 from llm_app.jobs.folder import Spec
 from llm_app.jobs.train_data import datasets_of
@@ -28,7 +29,7 @@ class ClassifierMaterial:
     validation: LabelledTable
     test: LabelledTable
     is_pair: bool
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     @property
     def train_rows(self) -> Examples:
@@ -92,28 +93,38 @@ def _order(label: str) -> tuple[int, int, str]:
     return (0, int(label), label) if label.isdecimal() else (1, 0, label)
 
 
-def _notes(whole: LabelledTable, given: LabelledTable | None, train: LabelledTable) -> Iterator[str]:
+def _notes(whole: LabelledTable, given: LabelledTable | None, train: LabelledTable) -> Iterator[Note]:
     for table in (whole, given):
         if table is None:
             continue
         if table.problems:
-            first = table.problems[0]
-            yield (
-                f"{table.name}: {len(table.problems):,} rows are left out; the first is line {first.origin.line:,}:"
-                f" {first.reason}."
+            first, n = table.problems[0], len(table.problems)
+            line = first.origin.line
+            yield Note(
+                f"{table.name}: {n:,} rows are left out; the first is line {line:,}: {first.reason}.",
+                f"{table.name}：略去 {n:,} 行；第一处在第 {line:,} 行：{first.reason_zh or first.reason}。",
             )
         found = repeated(table)
         if found.n_duplicates:
-            yield (
-                f"{table.name}: {found.n_duplicates:,} rows repeat an earlier one; each stands in one part with it."
-                f" {found.n_contradictions:,} of them have another label."
+            n, n_other = found.n_duplicates, found.n_contradictions
+            yield Note(
+                f"{table.name}: {n:,} rows repeat an earlier one; each stands in one part with it."
+                f" {n_other:,} of them have another label.",
+                f"{table.name}：有 {n:,} 行与更早的行重复，均与其划入同一部分；其中 {n_other:,} 行的标签不同。",
             )
     if given is not None and (n := len(overlapping(train, given))):
-        yield f"{n:,} rows of {given.name} are among those to train on: its scores flatter."
+        yield Note(
+            f"{n:,} rows of {given.name} are among those to train on: its scores flatter.",
+            f"{given.name} 中有 {n:,} 行也在训练行之中：其得分偏高。",
+        )
     seen = {label for truth in train.truths for label in labels_of(truth)}
     absent = [label for label in whole.labels if label not in seen]
     if absent and whole.columns.kind != "regression":
-        yield f"No row to train on has the label {', '.join(map(repr, absent[:N_TOLD]))}: it is never found."
+        named = ", ".join(map(repr, absent[:N_TOLD]))
+        yield Note(
+            f"No row to train on has the label {named}: it is never found.",
+            f"没有训练行带有标签 {named}：它永远不会被预测到。",
+        )
 
 
 def _examples(table: LabelledTable) -> Examples:

@@ -12,8 +12,9 @@ from llm_app.classify.config import ClassifierConfig
 from llm_app.classify.encoder import USUAL_LENGTH
 from llm_app.classify.folder import BaseModel, ClassifierFile, Method, write_note
 from llm_app.classify.judged import FIRST_FIGURE, Judged, judge
-from llm_app.classify.table import LabelledTable
-from llm_app.classify.training.events import Scored
+from llm_app.classify.learned import write_learned
+from llm_app.classify.table import LabelledTable, item_digest
+from llm_app.classify.training.events import CHOSEN_BY, Scored
 from llm_app.classify.training.temperature import fitted_temperature
 from llm_app.classify.types import Classifier, Prediction
 from llm_app.errors import UserError
@@ -35,6 +36,19 @@ class Reached:
     step: int
     is_best: bool
     is_whole: bool
+
+
+def placed(folder: RunFolder, base: BaseModel, at: Reached, write: Callable[[Path], None]) -> Written:
+    """Put what was trained into the run's folder, in place of an earlier one. `write` fills an empty folder.
+
+    Raises: UserError if it cannot be written.
+    """
+    path = folder.path / CLASSIFIER
+    with new_path(path, replaces=True) as partial:
+        partial.mkdir()
+        write(partial)
+        write_origin(partial, asdict(base), program=f"proofbench {__version__}")
+    return Written(CLASSIFIER, at.step, at.is_best, digest=weights_digest(path))
 
 
 class Result:
@@ -84,15 +98,17 @@ class Result:
         file = self.calibrated(made, file)
         # Of a training that was stopped, the test rows are not looked at: it may go on, and be chosen by.
         scored = list(self.scored(made(file))) if at.is_whole else []
-        path = self._folder.path / CLASSIFIER
-        with new_path(path, replaces=True) as partial:
-            partial.mkdir()
+
+        def put(partial: Path) -> None:
             write(partial)
+            seen = (*self._material.train.items, *self._material.validation.items)
+            write_learned(partial, map(item_digest, seen))
             write_note(partial, replace(file, trained=self._about(at)))
-            base = file.base or BaseModel(self._spec["model"]["name"], "")
-            write_origin(partial, asdict(base), program=f"proofbench {__version__}")
+
+        base = file.base or BaseModel(self._spec["model"]["name"], "")
+        made_of_it = placed(self._folder, base, at, put)
         yield from scored
-        yield Written(CLASSIFIER, at.step, at.is_best, digest=weights_digest(path))
+        yield made_of_it
 
     def _about(self, at: Reached) -> dict[str, Any]:
         """For people to read: settings, data and figures."""
@@ -103,6 +119,7 @@ class Result:
             "settings": asdict(self.config), "step": at.step,
             "data": [{name: data[name] for name in ("name", "sha256")} for data in self._spec["datasets"]],
             "rows": {name: len(part.items) for name, part in rows.items()},
+            **({"caution": CHOSEN_BY} if any(scored.flatters for scored in self._before.values()) else {}),
             "figures": {
                 method: {"part": scored.part, "n": scored.n, **_finite(scored.scores)}
                 for method, scored in self._before.items()

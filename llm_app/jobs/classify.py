@@ -5,29 +5,34 @@ import datetime
 import hashlib
 import importlib.metadata
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from llm_app import __version__
 from llm_app.classify.config import ZeroShotConfig
-from llm_app.classify.judged import Judged, judge
+from llm_app.classify.judged import Judged, judge, row_of
 from llm_app.classify.table import Columns, LabelledTable, labelled, renamed_by_place
-from llm_app.classify.types import Kind, Outcome, Prediction, Unclassified
+from llm_app.classify.types import Classifier, Kind, Outcome, Unclassified
 from llm_app.config import Settings
 from llm_app.data.read import read_file
 from llm_app.data.table import Limits, Reading
 from llm_app.errors import UserError
-from llm_app.jobs.classify_open import Asked, Classifiers, Opened
+from llm_app.jobs.classify_log import event_of, outcomes_of
+from llm_app.jobs.classify_open import Asked, Classifiers, Opened, n_learned
+from llm_app.jobs.classify_public import check_work
 from llm_app.jobs.ending import recorded_end
-from llm_app.jobs.folder import RunFolder, Spec, told
+from llm_app.jobs.folder import RunFolder, told
 from llm_app.jobs.kept import plain
 from llm_app.jobs.store import RunStore
 
 KIND = "classify"
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "scikit-learn", "safetensors", "numpy")
-SHOWN = "The chat model is shown this row as an example."
+SHOWN = "The chat model is shown this text as an example.", "这条文本作为示例给模型看过。"
+Lend = Callable[[], AbstractContextManager[Opened]]
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,17 @@ class Classified:
 
 
 class Classification:
-    """A run, new or resumed. Iterate `run()`; close it to stop: what is done stays."""
+    """A run, new or resumed. Iterate `run()`; close it to stop: what is done stays.
 
-    def __init__(self, folder: RunFolder, opened: Opened) -> None:
-        self.folder, self.table, self.classifier = folder, opened.table, opened.classifier
+    `lend` gives the classifier for as long as it runs: a run that waits in line keeps no model in memory.
+    """
+
+    def __init__(self, folder: RunFolder, table: LabelledTable, lend: Lend) -> None:
+        self.folder, self.table, self._lend = folder, table, lend
         self.outcomes = outcomes_of(folder)
-        self._shown = opened.shown
+        about = _spec(folder)["classifier"]
+        self._kind: Kind = about["kind"]
+        self._labels, self._shown = tuple(about["labels"]), frozenset(about["shown"])
         self._stopped: UserError | None = None
 
     @property
@@ -75,11 +85,13 @@ class Classification:
     def run(self) -> Generator[Classified]:
         """Classify what has no outcome yet; every outcome is on disk before it is given. The end is written last.
 
-        Raises: what it was stopped with; UserError if the disk is full, or the classifier cannot go on.
+        Raises: what it was stopped with; UserError if the disk is full, or the classifier cannot go on, or is no longer
+        the one that began.
         """
-        with self.folder, recorded_end(self):
+        with self.folder, recorded_end(self), self._lend() as opened:
+            check_same(self.folder, opened.classifier)
             self.outcomes = outcomes_of(self.folder)  # another process may have gone on with it until now
-            with contextlib.closing(self._found()) as found:
+            with contextlib.closing(self._found(opened.classifier)) as found:
                 for outcome in found:
                     if self._stopped is not None:
                         raise self._stopped
@@ -91,37 +103,46 @@ class Classification:
 
     def judged(self, threshold: float = 0.5) -> Judged:
         """What is done so far, beside the truths."""
-        classifier = self.classifier
-        return judge(classifier.kind, classifier.labels, self.table.truths, self.outcomes.values(), threshold)
+        return judge(self._kind, self._labels, self.table.truths, self.outcomes.values(), threshold)
 
     def scores(self) -> dict[str, Any]:
         """The first figure, if the table holds truths: its name -> [metric, value]."""
         figure = self.judged().first_figure()
         return {} if figure is None else {self.table.name: list(figure)}
 
-    def _found(self) -> Generator[Outcome]:
+    def _found(self, classifier: Classifier) -> Generator[Outcome]:
         """Of the rows that have no outcome yet. Examples are not classified, since the model has seen their label."""
         left = [place for place in range(self.n_total) if place not in self.outcomes]
-        yield from (Unclassified(place, SHOWN) for place in left if place in self._shown)
+        yield from (Unclassified(place, *SHOWN) for place in left if place in self._shown)
         places = [place for place in left if place not in self._shown]
-        for outcome in self.classifier.predict([self.table.items[place] for place in places]):
+        for outcome in classifier.predict([self.table.items[place] for place in places]):
             yield replace(outcome, index=places[outcome.index])
 
     def _record(self, outcome: Outcome) -> Classified:
-        done = Classified(self.n_done + 1, self.n_total, outcome)
-        self.folder.append([event_of(outcome) | {"done": done.done, "total": done.total}])
+        done, place = Classified(self.n_done + 1, self.n_total, outcome), outcome.index
+        right = row_of(self._kind, self._labels, self.table.truths[place], outcome).is_right
+        # Whoever follows the log need not read the table to tell how it goes.
+        about = {"line": self.table.rows[place].line} | ({} if right is None else {"right": right})
+        self.folder.append([event_of(outcome) | about | {"done": done.done, "total": done.total}])
         self.outcomes[outcome.index] = outcome
         return done
 
 
 def start(
-    asked: Asked, source: Source, classifiers: Classifiers, settings: Settings, *, store: RunStore | None = None
+    asked: Asked, source: Source, classifiers: Classifiers, settings: Settings, *, store: RunStore | None = None,
+    table: LabelledTable | None = None,
 ) -> Classification:
     """A new run over a table, by the classifier that is asked, in `store` (default: this machine's own).
 
-    Raises: UserError if table and classifier do not go together; as `Classifiers.open_for` and `begin`.
+    `table`: the source, where it was read already. Raises: UserError if table and classifier do not go together, or if
+    it is more than a public demo does; as `Classifiers.lent_for` and `begin`.
     """
-    return begin(classifiers.open_for(asked, source.read()), asked, source, store or RunStore.of(settings))
+    table = table or source.read()
+    with classifiers.lent_for(asked, table) as opened:
+        check_work(opened.classifier, len(opened.table.items), settings)
+        opened = replace(opened, n_learned=n_learned(asked, table, settings))
+        begun = begin(opened, asked, source, store or RunStore.of(settings))
+    return Classification(begun.folder, begun.table, partial(classifiers.lent_for, asked, table))
 
 
 def begin(opened: Opened, asked: Asked, source: Source, store: RunStore) -> Classification:
@@ -150,13 +171,16 @@ def begin(opened: Opened, asked: Asked, source: Source, store: RunStore) -> Clas
         "tasks": {table.name: {"n_samples": len(table.items), "digest": table.digest}}, "table": about,
         "classifier": {
             "asked": asdict(asked), "identity": plain(classifier.identity()), "kind": classifier.kind,
-            "labels": list(classifier.labels), "shown": list(opened.shown),
+            "labels": list(classifier.labels), "shown": list(opened.shown), "learned": opened.n_learned,
         },
-        "program": __version__,
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        **program(),
     })  # fmt: skip
-    _keep(source.path, folder.path / file, table.digest)
-    return Classification(folder, opened)
+    try:
+        _keep(source.path, folder.path / file, table.digest)
+    except BaseException:
+        store.delete(folder.id)  # a run without its table is none
+        raise
+    return Classification(folder, table, lambda: nullcontext(opened))
 
 
 def resume(folder: RunFolder, classifiers: Classifiers) -> Classification:
@@ -164,13 +188,22 @@ def resume(folder: RunFolder, classifiers: Classifiers) -> Classification:
 
     Raises: UserError saying what differs, if classifier, table or program are not those of the beginning.
     """
-    return go_on(folder, classifiers.open_for(asked_of(folder), table_of(folder)))
+    asked, table = asked_of(folder), table_of(folder)
+    with classifiers.lent_for(asked, table) as opened:
+        begun = go_on(folder, opened)
+    return Classification(folder, begun.table, partial(classifiers.lent_for, asked, table))
 
 
 def go_on(folder: RunFolder, opened: Opened) -> Classification:
     """The rest of a run, by a classifier that is open already. Raises: as `resume`."""
+    check_same(folder, opened.classifier)
+    return Classification(folder, opened.table, lambda: nullcontext(opened))
+
+
+def check_same(folder: RunFolder, classifier: Classifier) -> None:
+    """Raises: UserError saying what differs, if classifier or program are not those with which the run began."""
     spec = _spec(folder)
-    begun, classifier = spec["classifier"], opened.classifier
+    begun = spec["classifier"]
     same = {
         "classifier": begun["identity"] == plain(classifier.identity()),
         "labels": begun["labels"] == list(classifier.labels),
@@ -184,7 +217,11 @@ def go_on(folder: RunFolder, opened: Opened) -> Classification:
         raise UserError(
             f"Run {folder.id} cannot go on: it differs in: {', '.join(differing)}. Start a new run.", param="run"
         )
-    return Classification(folder, opened)
+
+
+def program() -> Mapping[str, Any]:
+    """What of this program decides the outcomes: a resumed run must find the same."""
+    return {"program": __version__, "packages": {name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def asked_of(folder: RunFolder) -> Asked:
@@ -197,18 +234,23 @@ def asked_of(folder: RunFolder) -> Asked:
     return Asked(asked["model"], tuple(asked["labels"]), ZeroShotConfig(**config), asked["is_strict"])
 
 
-def table_of(folder: RunFolder) -> LabelledTable:
-    """The table of a run, from the copy that it keeps.
+def table_of(folder: RunFolder, read: Callable[[Source, str], LabelledTable] = Source.read) -> LabelledTable:
+    """The table of a run, from the copy that it keeps. `read`: for those who keep what was read, by its name.
 
     Raises: UserError if it is not the one that the run began with.
     """
     spec = _spec(folder)
-    about = spec["table"]
-    source = Source(folder.path / about["file"], Columns(**about["columns"]), Reading(**about["reading"]))
-    table = renamed_by_place(source.read(about["name"]), tuple(spec["classifier"]["labels"]))
-    if table.digest != about["digest"]:
+    table = renamed_by_place(read(*source_of(folder)), tuple(spec["classifier"]["labels"]))
+    if table.digest != spec["table"]["digest"]:
         raise UserError(f"The table of run {folder.id} was changed. Start a new run.", param="run")
     return table
+
+
+def source_of(folder: RunFolder) -> tuple[Source, str]:
+    """The copy of the table that a run keeps, and what it is called."""
+    about = _spec(folder)["table"]
+    source = Source(folder.path / about["file"], Columns(**about["columns"]), Reading(**about["reading"]))
+    return source, str(about["name"])
 
 
 def judged_run(folder: RunFolder, threshold: float = 0.5) -> tuple[LabelledTable, Judged]:
@@ -219,30 +261,6 @@ def judged_run(folder: RunFolder, threshold: float = 0.5) -> tuple[LabelledTable
     about = _spec(folder)["classifier"]
     table = table_of(folder)
     return table, judge(about["kind"], about["labels"], table.truths, outcomes_of(folder).values(), threshold)
-
-
-def outcomes_of(folder: RunFolder) -> dict[int, Outcome]:
-    """What a run has so far, by place of the item; of an item that was classified twice, the first outcome."""
-    found: dict[int, Outcome] = {}
-    for event in folder.events():
-        outcome = _outcome(event)
-        if outcome is not None:
-            found.setdefault(outcome.index, outcome)
-    return found
-
-
-def event_of(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as a line of events.jsonl."""
-    if isinstance(outcome, Unclassified):
-        return {"type": "unclassified", "row": outcome.index, "reason": outcome.reason}
-    cut = {"cut": outcome.n_cut} if outcome.n_cut else {}
-    return {"type": "prediction", "row": outcome.index, "scores": list(outcome.scores), **cut}
-
-
-def _outcome(event: Spec) -> Outcome | None:
-    if event.get("type") == "prediction":
-        return Prediction(event["row"], tuple(event["scores"]), event.get("cut", 0))
-    return Unclassified(event["row"], event["reason"]) if event.get("type") == "unclassified" else None
 
 
 _KINDS: dict[Kind, str] = {"single": "one label", "multi": "any number of labels", "regression": "a number"}

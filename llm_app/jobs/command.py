@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from llm_app.remote.address import REMOTE
+
 N_BOOTSTRAP = 100_000  # what `benchmark` takes if nothing is said
 PROGRAM = ("python", "-m", "llm_app")
 
@@ -14,10 +16,11 @@ def arguments_of(spec: Mapping[str, Any]) -> list[str]:
     arguments = ["benchmark", f"--model={model['name']}"]
     if model["adapter_name"] is not None:
         arguments.append(f"--adapter={model['adapter_name']}")
-    arguments.append(f"--precision={model['precision']}")
-    if model.get("device"):  # runs of earlier versions do not say
-        arguments.append(f"--device={model['device']}")
-    arguments.append(f"--context-length={spec['context']}")
+    if model["precision"] != REMOTE:  # a model on another server is as that server has it
+        arguments.append(f"--precision={model['precision']}")
+        if model.get("device"):  # runs of earlier versions do not say
+            arguments.append(f"--device={model['device']}")
+        arguments.append(f"--context-length={spec['context']}")
     arguments.append(f"--tasks={','.join(spec['asked'])}")
     # 0 shots and seed 0 are not the same as none.
     for flag, name in (("--shots", "n_shots"), ("--limit", "limit"), ("--seed", "seed")):

@@ -10,11 +10,11 @@ from eval.types import Request, Task
 from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.request import Stream
 from llm_app.engine.room import REPLIES
 from llm_app.engine.scoring import batches_of, loglikelihoods, windows
 from llm_app.errors import UserError
 from llm_app.jobs.answers import EngineModel
+from llm_app.messages import Stream
 from llm_app.options import Text
 
 MEASURED_TASKS = 3

@@ -13,7 +13,7 @@ from llm_app.jobs.search import read_trials
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train_log import read_log
 from llm_app.jobs.train_material import Material
-from llm_app.jobs.train_search import link_of
+from llm_app.jobs.trial_runs import link_of
 
 
 def alarms_of(trained: RunFolder, material: Material, suite: Suite) -> list[Text]:

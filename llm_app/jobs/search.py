@@ -16,7 +16,7 @@ from llm_app.jobs.ending import Paused, recorded_end
 from llm_app.jobs.folder import NoSpace, RunFolder, RunIsRunning
 from llm_app.training.search_proposals import propose
 from llm_app.training.search_space import Params, Space, n_combinations
-from llm_app.training.search_trials import State, Trial, is_losing, leader
+from llm_app.training.search_trials import LOSS, State, Trial, is_losing, leader
 
 N_HOPELESS = 3  # so many failed trials, and none that worked, end a search
 NOT_A_TRIALS_FAULT = (Cancelled, ShuttingDown, NoSpace, Paused, RunIsRunning)
@@ -35,11 +35,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Tick:
-    """A trial has come to this step of so many; `loss`, the lower the better, where it was measured there."""
+    """A trial has come to this step of so many; `loss`, the lower the better, where it was measured there.
+
+    `metric`: a score of which the loss is what it lacks to 1, where that is what is compared.
+    """
 
     step: int
     n_steps: int
     loss: float | None = None
+    metric: str = LOSS
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,11 @@ class Trials(Protocol):
         """
         ...
 
-    def offer(self, run_id: str) -> None:
-        """It came out best: put it where it is used. No error if the run is gone."""
+    def offer(self, run_id: str) -> Mapping[str, Any]:
+        """It came out best: put it where it is used. Gives what the log is to say of it besides.
+
+        No error if the run is gone.
+        """
         ...
 
 
@@ -105,9 +112,9 @@ class Search:
         return min(self.plan.n_trials, n_combinations(self.plan.space) or self.plan.n_trials)
 
     def scores(self) -> Mapping[str, Any]:
-        """The lowest validation loss of all."""
+        """The lowest validation loss of all, or the highest score."""
         best = leader(self.history)
-        return {"best": ["validation_loss", best.best[1]]} if best is not None and best.best is not None else {}
+        return {} if best is None else {"best": [f"validation_{best.metric}", best.best_value]}
 
     def stop(self, reason: UserError) -> None:
         """End it from another thread, within one step of the trial under way."""
@@ -128,7 +135,9 @@ class Search:
                 self._give_up_if_hopeless()
             best = leader(self.history)
             if best is not None and best.run is not None:
-                self._trials.offer(best.run)
+                found = self._trials.offer(best.run)
+                counts = {"done": self.n_done, "total": self.n_total}
+                self._record({"type": "best", "trial": best.number, **found, **counts})
 
     def _next(self) -> int | None:
         """The trial that is to be run, a new one where none is under way; None at the end of the search."""
@@ -200,8 +209,8 @@ class Search:
         if not math.isfinite(tick.loss):
             raise UserError(f"Its loss at step {tick.step} is not a number.")
         self._record({
-            "type": "point", "trial": number, "step": tick.step, "loss": tick.loss, "seconds": _seconds_since(begun),
-            "done": self.n_done, "total": self.n_total,
+            "type": "point", "trial": number, "step": tick.step, "loss": tick.loss, "metric": tick.metric,
+            "seconds": _seconds_since(begun), "done": self.n_done, "total": self.n_total,
         })
 
     def _tidy(self) -> None:
@@ -258,6 +267,7 @@ def _take(trials: list[Trial], event: Mapping[str, Any]) -> None:
     elif kind == "point":
         step, loss = event["step"], event["loss"]
         trial = replace(trials[number], n_steps=max(trials[number].n_steps, step), seconds=event["seconds"])
+        trial = replace(trial, metric=event.get("metric", LOSS))
         points = trial.points if step == 0 else (*trial.points, (step, loss))
         trials[number] = replace(trial, points=points, before=loss if step == 0 else trial.before)
     elif kind == "trial_end":

@@ -227,7 +227,7 @@ def start_training(
     return Training(store.create(spec), settings)
 
 
-def resume_training(folder: RunFolder, settings: Settings) -> Training:
+def resume_training(folder: RunFolder, settings: Settings, *, start: Start = TrainChild) -> Training:
     """The rest of a run, from its newest valid checkpoint.
 
     Raises: UserError saying what differs, if data or program are not those of the beginning, or it was thrown away.
@@ -237,7 +237,7 @@ def resume_training(folder: RunFolder, settings: Settings) -> Training:
         raise UserError(f"Run {folder.id} is not a training run.", param="run")
     find_model(spec["model"]["name"], settings)
     check_resumable(folder, settings)
-    return Training(folder, settings)
+    return Training(folder, settings, start=start)
 
 
 def check_resumable(folder: RunFolder, settings: Settings) -> None:

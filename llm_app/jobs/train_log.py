@@ -13,7 +13,9 @@ from llm_app.training.events import Event, Note, Saved, Step, Validation
 
 @dataclass(frozen=True)
 class Phase:
-    """What a run does before its first step: `data`, `model`; and after its last: `writing`."""
+    """What a run does before its first step: `data`, `model`, of a classifier `baselines`, `first`, the validation
+    before it; and after its last: `writing`.
+    """
 
     phase: str
 

@@ -12,7 +12,8 @@ from llm_app.jobs.train_child import Outcome
 from llm_app.jobs.train_log import Told
 
 log = logging.getLogger(__name__)
-CLASSIFIER_KIND = "classifier"  # of a run; all other kinds tune language models
+# Kinds of runs; all others tune language models. A tagger classifies words.
+CLASSIFIER_KIND, TAGGER_KIND = "classifier", "tagger"
 
 
 class Stoppable(Protocol):
@@ -45,11 +46,16 @@ def outcome_last(folder: RunFolder, settings: Settings, on_ready: OnReady) -> It
 
 
 def _work_of(folder: RunFolder) -> Work:
-    """Each imports much that the other does not need."""
-    if folder.spec().get("kind") == CLASSIFIER_KIND:
+    """Each imports much that the others do not need."""
+    kind = folder.spec().get("kind")
+    if kind == CLASSIFIER_KIND:
         from llm_app.jobs import classifier_steps
 
         return classifier_steps.train
+    if kind == TAGGER_KIND:
+        from llm_app.jobs import tagger_steps
+
+        return tagger_steps.train
     from llm_app.jobs import train_steps
 
     return train_steps.train

@@ -20,13 +20,14 @@ from llm_app.training.new_path import new_path
 
 # What LoRA, what full training and what the training of a classifier leaves in the folder of the run.
 ADAPTER, MODEL, CLASSIFIER = "adapter", "model", "classifier"
+TAGGER = "tagger"  # a classifier of words, by which its name is made up
 NOTE = "proofbench.json"  # of which base and, in a copy, of which run it is
 _NAME = re.compile(r"\w[\w. -]{0,63}")
 
 
 def place_of(method: str) -> str:
-    """The folder in the run's folder that a method leaves; for all methods of classifiers, `classifier`."""
-    return {"full": MODEL, CLASSIFIER: CLASSIFIER}.get(method, ADAPTER)
+    """The folder in the run's folder that a method leaves; for all classifiers, also those of words, `classifier`."""
+    return {"full": MODEL, CLASSIFIER: CLASSIFIER, TAGGER: CLASSIFIER}.get(method, ADAPTER)
 
 
 def weights_digest(folder: Path) -> str:
@@ -51,10 +52,16 @@ def target_of(output: Path, place: str) -> Path:
 def check_name(name: str, method: str, settings: Settings) -> None:
     """Raises: UserError if the name will not do for a folder, or is taken."""
     if not _NAME.fullmatch(name):
-        raise UserError("A name has at most 64 letters, digits, spaces, points and hyphens.", param="name")
+        raise UserError(
+            "A name has at most 64 letters, digits, spaces, points and hyphens.", param="name",
+            message_zh="名称最多 64 个字符，只能包含字母、数字、空格、点和连字符。",
+        )
     place = place_of(method)
     if (shelf_of(place, settings) / name).exists():
-        raise UserError(f"There is a result called {name} already ({place}). Choose another name.", param="name")
+        raise UserError(
+            f"There is a result called {name} already ({place}). Choose another name.", param="name",
+            message_zh=f"已有名为 {name} 的结果，请换一个名称。",
+        )
 
 
 def free_name(model: str, method: str, settings: Settings) -> str:

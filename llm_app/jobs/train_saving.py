@@ -14,7 +14,8 @@ from llm_app.jobs.train import CHECKPOINTS
 from llm_app.jobs.train_log import Begun, Told, read_log
 from llm_app.training.checkpoint import Damaged, NoValidCheckpoint, at_step, newest_valid, save
 from llm_app.training.events import Note, Saved, Step
-from llm_app.training.trainer import TrainerState, TrainingDiverged
+from llm_app.training.state import TrainerState
+from llm_app.training.trainer import TrainingDiverged
 
 
 class Resumable(Protocol):
@@ -91,14 +92,18 @@ class Saving:
         before = read_log(self._folder)
         if found is None:
             if before.steps:
-                yield Note(0, "resumed", "No checkpoint had been written yet: training starts from the beginning.")
+                text = "No checkpoint had been written yet: training starts from the beginning."
+                yield Note(0, "resumed", text, "此前还没有检查点：训练从头开始。")
             return
         self._trainer.restore(found.load())
         self._saved = found.step
         self.steps = {step.step: step for step in before.steps if step.step <= found.step}
         validations: list[Any] = [*before.validations, *before.points]
         self.validations = {each.step: each for each in validations if each.step <= found.step}
-        yield Note(found.step, "resumed", " ".join([*problems, f"Training goes on after step {found.step}."]))
+        text, text_zh = f"Training goes on after step {found.step}.", f"训练从第 {found.step} 步之后继续。"
+        if problems:
+            text, text_zh = " ".join([*problems, text]), f"已跳过 {len(problems)} 个损坏的检查点。{text_zh}"
+        yield Note(found.step, "resumed", text, text_zh)
 
     def run(self) -> Iterator[Any]:
         """What is left of training, with a checkpoint wherever one is due and at the end."""
@@ -130,14 +135,19 @@ class Saving:
             return
         step, best = trainer.step, trainer.best_step
         if best == 0:
-            text = "No validation was better than the one before training: the result is of the last step."
-            yield Note(step, "no_gain", text)
+            text = (
+                "Training did not beat the start on the rows held back: the result is of the last step. More epochs,"
+                " more rows or another learning rate are needed."
+            )
+            text_zh = "在留出的数据上，训练没有超过起点：结果取自最后一步。需要更多轮数、更多数据或换一个学习率。"
+            yield Note(step, "no_gain", text, text_zh)
         elif best is not None and best != step:
             try:
                 trainer.restore(at_step(self._checkpoints, best).load())
                 step = best
             except Damaged as error:
-                yield Note(step, "best_lost", f"{error.message} The result is of the last step.")
+                text_zh = f"第 {best} 步的检查点已损坏：结果取自最后一步。"
+                yield Note(step, "best_lost", f"{error.message} The result is of the last step.", text_zh)
         yield from self._write(self, step, step == best)
 
     def _is_due(self, event: Any) -> bool:

@@ -1,194 +1,74 @@
-"""A search over the options of training: the one place that knows what a trial of it is."""
+"""Searches over trainings: of language models, and of classifiers. Begun, gone on with, given more trials."""
 
-import contextlib
 import datetime
-import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from llm_app.classify.config import ClassifierConfig
 from llm_app.config import Settings
 from llm_app.data.mix import DatasetSpec
 from llm_app.engine.catalog import find_model
 from llm_app.errors import UserError
-from llm_app.jobs.folder import RunFolder, RunNotFound
-from llm_app.jobs.search import Plan, Search, Tick, read_trials
+from llm_app.jobs.classifier import BASES, ClassifierData, check_asked, data_json
+from llm_app.jobs.folder import RunFolder, Spec
+from llm_app.jobs.search import Plan, Search, read_trials
+from llm_app.jobs.searched import CLASSIFIER, SEARCHED, TUNING, searched_of
 from llm_app.jobs.store import RunStore
-from llm_app.jobs.train import (
-    CHECKPOINTS,
-    RECIPE,
-    Start,
-    Training,
-    config_of,
-    discard,
-    resume_training,
-    start_training,
-)
+from llm_app.jobs.train import RECIPE, Start
 from llm_app.jobs.train_child import TrainChild
-from llm_app.jobs.train_data import dataset_json, datasets_of, differing_files
-from llm_app.jobs.train_log import read_log
-from llm_app.jobs.train_result import (
-    ADAPTER,
-    MODEL,
-    check_name,
-    check_output,
-    free_name,
-    put,
-    run_of,
-    shelf_of,
-    withdraw,
-)
+from llm_app.jobs.train_data import dataset_json, differing_files
+from llm_app.jobs.train_result import CLASSIFIER as CLASSIFIER_FOLDER
+from llm_app.jobs.train_result import check_name, check_output, free_name
+from llm_app.jobs.trial_runs import TrialRuns, fits
 from llm_app.training.config import TrainConfig
-from llm_app.training.events import Step, Validation
 from llm_app.training.reporting import check_reporter
 from llm_app.training.search_config import SearchConfig
-from llm_app.training.search_proposals import check_strategy
-from llm_app.training.search_space import Params, n_combinations, parse_space
-
-KIND = "search"
-LINK = "search.json"  # in the run of a trial: which search it belongs to, and its number there
-# What decides how the validation loss is measured, and on what: trials that differ in it cannot be compared.
-MEASURE = ("seed", "validation", "test", "max_length", "responses_only", "objective", "beta")
-
-
-class TrainTrials:
-    """Trials that are training runs, which differ in the options of `params` from `config`."""
-
-    def __init__(self, folder: RunFolder, settings: Settings, start: Start) -> None:
-        self._search, self._settings, self._start = folder.id, settings, start
-        self._store = RunStore(folder.path.parent)  # its trials lie beside it
-        spec = folder.spec()
-        self._model, self._config, self._datasets = spec["model"]["name"], config_of(spec), datasets_of(spec)
-        self._name, self._output = spec["name"], spec["output"]
-        self._training: Training | None = None
-        self._stopped: UserError | None = None
-
-    def is_possible(self, params: Params) -> bool:
-        """Whether the options fit together."""
-        try:
-            self._config_with(params)
-        except UserError:
-            return False
-        return True
-
-    def begin(self, params: Params, number: int) -> str:
-        """A training run of these options, linked to the search."""
-        for run_id in self._store.ids():
-            if run_id < self._search:  # older
-                break
-            if link_of(self._store.open(run_id)) == (self._search, number):
-                return run_id  # a kill came before the search could say so
-        config = self._config_with(params)
-        training = start_training(
-            self._model, self._datasets, config, self._settings, self._store, is_offered=False,
-        )
-        training.folder.write(LINK, json.dumps({"search": self._search, "trial": number}) + "\n")
-        return training.folder.id
-
-    def run(self, run_id: str) -> Generator[Tick]:
-        """What the run measured before, then the rest of it."""
-        folder = self._store.open(run_id)
-        log = read_log(folder)
-        n_steps = log.begun.n_steps if log.begun is not None else 0
-        for known in log.validations:
-            yield Tick(known.step, n_steps, known.loss)
-        if self._store.read(run_id).status == "done":
-            return
-        resume_training(folder, self._settings)  # raises what keeps it from going on
-        training = self._training = Training(folder, self._settings, start=self._start)
-        if self._stopped is not None:  # meanwhile
-            training.stop(self._stopped)
-        try:
-            with closing(training.run()) as events:
-                for event in events:
-                    if isinstance(event, Step):
-                        yield Tick(event.step, event.n_steps)
-                    elif isinstance(event, Validation):
-                        yield Tick(event.step, training.n_total, event.loss)
-        finally:
-            self._training = None
-
-    def stop(self, reason: UserError) -> None:
-        """Stop and save the run under way."""
-        self._stopped = reason
-        if (training := self._training) is not None:
-            training.stop(reason)
-
-    def drop(self, run_id: str) -> None:
-        """Delete checkpoints and adapter; the log, and how it ended, stays."""
-        training = self._training
-        if training is not None and training.folder.id == run_id:
-            training.discard()  # what it has saved goes with the next call
-            return
-        with contextlib.suppress(RunNotFound):
-            folder = self._store.open(run_id)
-            if not any((folder.path / name).exists() for name in (CHECKPOINTS, ADAPTER, MODEL)):
-                return
-            ended = next((event for event in folder.tail() if event.get("type") == "end"), None)
-            with folder:
-                discard(folder)
-                if ended is not None:
-                    folder.append([ended])  # the last line says how a run ended
-
-    def offer(self, run_id: str) -> None:
-        """Put the adapter of the best trial among those of this machine, and where it was asked for."""
-        with contextlib.suppress(RunNotFound):
-            folder = self._store.open(run_id)
-            place = next((name for name in (ADAPTER, MODEL) if (folder.path / name).is_dir()), None)
-            if place is None:
-                return
-            source = folder.path / place
-            if self._output is not None and not self._put(source, Path(self._output) / place, run_id):
-                raise UserError(f"{Path(self._output) / place} is taken; the best is in {source}.", param="output")
-            shelf = shelf_of(place, self._settings)
-            if not self._put(source, shelf / self._name, run_id):  # taken meanwhile
-                put(source, shelf / f"{place}-{run_id}", run_id)
-            for other in list(shelf.iterdir()):
-                led = run_of(other)  # before the search was given more trials
-                if led and led != run_id and other.name in (self._name, f"{place}-{led}") and self._is_trial(led):
-                    withdraw(other)
-
-    def _put(self, source: Path, target: Path, run_id: str) -> bool:
-        """In place of what led before the search was given more trials; False if another's result lies there."""
-        before = run_of(target)
-        return put(source, target, run_id, earlier=before if before and self._is_trial(before) else None)
-
-    def _is_trial(self, run_id: str) -> bool:
-        with contextlib.suppress(RunNotFound):
-            link = link_of(self._store.open(run_id))
-            return link is not None and link[0] == self._search
-        return False
-
-    def _config_with(self, params: Params) -> TrainConfig:
-        return replace(self._config, **params)
+from llm_app.training.search_proposals import check_strategy, propose
+from llm_app.training.search_space import Choices, Space, n_combinations, parse_space
 
 
 def start_search(
     model: str, datasets: Sequence[DatasetSpec], config: TrainConfig, search: SearchConfig, settings: Settings,
     store: RunStore | None = None, *, name: str | None = None, output: Path | None = None,
 ) -> Search:
-    """A new search, ready for the queue. All trials share `config`, its seed and its split, but for what is searched.
+    """A new search over tunings, ready for the queue. All share `config`, but for what is searched.
 
     `name`: what the best adapter is called among those of this machine; `output`: a folder that gets it too.
     Raises: UserError for what cannot be searched, an unknown model, a file that cannot be read; QuotaReached.
     """
-    _check(config, search, settings)
+    check_search(TUNING, config, search, settings)
+    check_reporter(config.report_to)
     entry = find_model(model, settings)
-    if name is None:
-        name = free_name(entry.id, config.method, settings)
-    else:
-        check_name(name, config.method, settings)
-    if output is not None:
-        check_output(output, config.method)
-    created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     spec = {
-        "kind": KIND, "of": "train", "created": created, "asked": list(search.space),
-        "model": {"name": entry.name, "adapter_name": None, "precision": config.method},
+        "kind": TUNING, "model": {"name": entry.name, "adapter_name": None, "precision": config.method},
         "datasets": [dataset_json(dataset) for dataset in datasets],
-        "config": asdict(config), "search": asdict(search), "name": name,
-        "output": None if output is None else str(output.absolute()), "recipe": RECIPE,
+        "name": _name(name, entry.id, config.method, settings), "output": _output(output, config.method),
+        **_common(config, search),
+    }
+    return _search((store or RunStore.of(settings)).create(spec), settings, TrainChild)
+
+
+def start_classifier_search(
+    data: ClassifierData, config: ClassifierConfig, search: SearchConfig, settings: Settings,
+    store: RunStore | None = None, *, base: str | None = None, name: str | None = None, output: Path | None = None,
+) -> Search:  # fmt: skip
+    """A new search over trainings of classifiers, which are compared by their score on the rows for validation.
+
+    The test rows take no part in it: what the best one comes to on them is told at the end. For `base`, `name` and
+    `output` see `start_classifier`. Raises: UserError for what cannot be searched or trained; QuotaReached.
+    """
+    space = check_search(CLASSIFIER, config, search, settings)
+    check_asked(data, config, base)
+    # Where methods compete, each trial says what it begins from.
+    method = "" if any(axis.name == "method" for axis in space) else config.method
+    model = {"name": base or BASES.get(method) or "", "adapter_name": None, "precision": method}
+    stem = f"{Path(data.rows.path).stem} {method or 'best'}"
+    spec = {
+        "kind": CLASSIFIER, "model": model, "base": base, **data_json(data),
+        "name": _name(name, stem, CLASSIFIER_FOLDER, settings), "output": _output(output, CLASSIFIER_FOLDER),
+        **_common(config, search),
     }
     return _search((store or RunStore.of(settings)).create(spec), settings, TrainChild)
 
@@ -203,9 +83,7 @@ def resume_search(
     out of range.
     """
     spec = folder.spec()
-    if spec.get("kind") != KIND or spec.get("of") != "train":
-        raise UserError(f"Run {folder.id} is not a search over training.", param="run")
-    find_model(spec["model"]["name"], settings)
+    searched_of(folder).check(spec, settings)
     # Losses of trials that made other steps of the same examples cannot be ranked together.
     differing = [] if spec.get("recipe") == RECIPE else ["how examples become steps"]
     differing += differing_files(spec)
@@ -236,16 +114,7 @@ def n_settings(folder: RunFolder) -> int | None:
 
     Raises: UserError if its spec is damaged.
     """
-    return n_combinations(parse_space(search_of(folder).space, TrainConfig))
-
-
-def _search(folder: RunFolder, settings: Settings, start: Start) -> Search:
-    asked = search_of(folder)
-    plan = Plan(
-        parse_space(asked.space, TrainConfig), asked.strategy, config_of(folder.spec()).seed, asked.trials,
-        None if asked.minutes is None else asked.minutes * 60,
-    )
-    return Search(folder, plan, TrainTrials(folder, settings, start))
+    return n_combinations(parse_space(search_of(folder).space, searched_of(folder).config))
 
 
 def search_of(folder: RunFolder) -> SearchConfig:
@@ -262,27 +131,63 @@ def search_of(folder: RunFolder) -> SearchConfig:
         raise UserError(f"Run {folder.id} has no readable options; start a new search.", param="run") from error
 
 
-def _check(config: TrainConfig, search: SearchConfig, settings: Settings) -> None:
-    """Before anything is written."""
+def check_search(
+    kind: str, config: TrainConfig | ClassifierConfig, search: SearchConfig, settings: Settings
+) -> Space:
+    """What is searched. Raises: UserError for what cannot be, before anything is written."""
     if settings.is_public:
         raise UserError("A public demo does not search. Start Proofbench on a machine of your own.", param="space")
-    space = parse_space(search.space, TrainConfig)
-    unfair = next((axis.name for axis in space if axis.name in MEASURE), None)
+    searched = SEARCHED[kind]
+    space = parse_space(search.space, searched.config)
+    unfair = next((axis.name for axis in space if axis.name in searched.measure), None)
     if unfair is not None:
         raise UserError(
-            f"{unfair} decides how the validation loss is measured: trials that differ in it cannot be compared. Fix it"
-            " for all trials.", param="space",
+            f"{unfair} decides how trials are measured: those that differ in it cannot be compared. Fix it for all"
+            " trials.", param="space",
         )
     if config.validation == 0:
-        raise UserError("A search compares validation losses: hold back examples, such as 0.1.", param="validation")
+        raise UserError(
+            "A search compares trials by what none of them learns from: hold back examples, such as 0.1.",
+            param="validation",
+        )
     check_strategy(search.strategy, space)
-    check_reporter(config.report_to)
+    if propose(search.strategy, space, config.seed, (), lambda params: fits(config, params)) is None:
+        # No setting is possible: what keeps the first one from it says why.
+        first: dict[str, Any] = {
+            axis.name: axis.values[0] if isinstance(axis, Choices) else axis.low for axis in space
+        }
+        replace(config, **first)
+    return space
 
 
-def link_of(folder: RunFolder) -> tuple[str, int] | None:
-    """The search that a run is a trial of, and its number there."""
-    try:
-        link = json.loads((folder.path / LINK).read_text(encoding="utf-8"))
-        return str(link["search"]), int(link["trial"])
-    except (OSError, ValueError, KeyError, TypeError):
+def _common(config: TrainConfig | ClassifierConfig, search: SearchConfig) -> Spec:
+    created = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return {
+        "created": created, "asked": list(search.space), "config": asdict(config), "search": asdict(search),
+        "recipe": RECIPE,
+    }
+
+
+def _name(name: str | None, of: str, method: str, settings: Settings) -> str:
+    """Raises: UserError for a name that will not do."""
+    if name is None:
+        return free_name(of, method, settings)
+    check_name(name, method, settings)
+    return name
+
+
+def _output(output: Path | None, method: str) -> str | None:
+    """Raises: UserError for a place that is taken."""
+    if output is None:
         return None
+    check_output(output, method)
+    return str(output.absolute())
+
+
+def _search(folder: RunFolder, settings: Settings, start: Start) -> Search:
+    asked, searched = search_of(folder), searched_of(folder)
+    plan = Plan(
+        parse_space(asked.space, searched.config), asked.strategy, searched.config_of(folder.spec()).seed,
+        asked.trials, None if asked.minutes is None else asked.minutes * 60,
+    )
+    return Search(folder, plan, TrialRuns(folder, settings, start))

@@ -1,35 +1,42 @@
 """Training a classifier as a run: its folder, its baselines, stop, kill and resume, and what is left in the end."""
 
 import csv
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from llm_app.classify.config import ClassifierConfig
+from llm_app.classify.config import LEAST_STEPS, ClassifierConfig
 from llm_app.classify.folder import read_note, write_note
+from llm_app.classify.learned import n_among, read_learned
 from llm_app.classify.open import open_classifier
-from llm_app.classify.table import Columns
+from llm_app.classify.table import Columns, item_digest
+from llm_app.classify.training.events import CHOSEN_BY
 from llm_app.classify.types import Item, Kind, Prediction
 from llm_app.config import Settings
 from llm_app.data.mix import DatasetSpec
 from llm_app.engine.host import Host
 from llm_app.errors import UserError
 from llm_app.jobs.classifier import ClassifierData, resume_classifier, start_classifier
+from llm_app.jobs.classifier_material import material_of
 from llm_app.jobs.classifier_result import read_predictions
+from llm_app.jobs.classifier_steps import train
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import Training
 from llm_app.jobs.train_child import ProcessLost
 from llm_app.jobs.train_in_place import InPlace
-from llm_app.jobs.train_log import TrainLog, read_log
+from llm_app.jobs.train_log import Phase, TrainLog, read_log
 from llm_app.jobs.train_result import weights_digest
-from llm_app.training.events import Saved, Step
+from llm_app.training.events import Note, Saved, Step
 from tests.classify.learning import rows
 from tests.classify.making import make_encoder
 
-SMALL = ClassifierConfig(method="lstm", epochs=4.0, batch_size=8, learning_rate=1e-2, precision="fp32", test=0.2)
+LEARNS = {"epochs": 1.0, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32"}
+SMALL = ClassifierConfig(method="lstm", test=0.2, **{**LEARNS, "epochs": 4.0})
+TFIDF = ClassifierConfig(method="tfidf", test=0.2)
 
 
 def table(path: Path, n: int = 60, *, wrong_every: int = 0) -> Path:
@@ -68,7 +75,8 @@ def test_every_method_leaves_a_classifier_that_gives_the_scores_of_the_run(
     method: str, data: ClassifierData, settings: Settings, tmp_path: Path, tiny_qwen2: Path
 ) -> None:
     base = {"encoder": make_encoder(tmp_path / "base", has_head=False), "lora": tiny_qwen2}.get(method)
-    folder, log = done(data, settings, replace(SMALL, method=method, epochs=1.0, rank=2), base)
+    own = {"tfidf": {}, "lora": {**LEARNS, "rank": 2}}.get(method, LEARNS)
+    folder, log = done(data, settings, ClassifierConfig(method=method, test=0.2, **own), base)
     assert log.written is not None and log.written.name is not None
     assert {scored.method for scored in log.scored} == {"majority", "tfidf", method}
     trained = next(scored for scored in log.scored if scored.method == method)
@@ -105,8 +113,8 @@ def test_every_kind_of_label_is_scored_beside_both_baselines_on_the_same_rows(
 
 def test_all_methods_are_tested_on_the_same_rows(data: ClassifierData, settings: Settings) -> None:
     splits = []
-    for config in (SMALL, replace(SMALL, method="tfidf")):
-        _, log = done(data, settings, replace(config, epochs=0.1))
+    for config in (replace(SMALL, epochs=0.1), TFIDF):
+        _, log = done(data, settings, config)
         assert log.begun is not None
         splits.append(log.begun.split)
     assert splits[0] == splits[1]
@@ -120,13 +128,29 @@ def test_the_folder_says_what_was_learned_from_what_and_how_well(data: Classifie
     assert file.trained["data"][0]["name"] == "reviews.csv"
     assert file.trained["figures"]["lstm"]["accuracy"][0] == log.scored[-1].scores["accuracy"][0]
     assert file.trained["settings"]["method"] == "lstm"
+    rows = material_of(folder.spec(), SMALL)
+    seen, unseen = (*rows.train.items, *rows.validation.items), rows.test.items
+    learned = read_learned(folder.path / "classifier")
+    assert n_among(learned, map(item_digest, seen)) == 48 and n_among(learned, map(item_digest, unseen)) == 0
+
+
+def test_a_small_table_is_told_what_its_choice_rests_on_and_what_automatic_epochs_came_to(
+    data: ClassifierData, settings: Settings
+) -> None:
+    made = start_classifier(data, replace(SMALL, epochs=None, batch_size=32), settings)
+    with made.folder:  # up to its first step
+        told = list(itertools.takewhile(lambda event: event != Phase("first"), train(made.folder, settings, id)))
+    notes = {event.kind: event for event in told if isinstance(event, Note)}
+    assert "Only 6 rows are held back for validation" in notes["few"].text and "6 行" in notes["few"].text_zh
+    n_epochs = math.ceil(LEAST_STEPS["lstm"] / math.ceil(42 / 32))
+    assert f"Epochs (automatic): {n_epochs}," in notes["epochs"].text and f"{n_epochs}" in notes["epochs"].text_zh
 
 
 def test_the_temperature_of_a_table_with_wrong_labels_is_stored_and_used(
     data: ClassifierData, settings: Settings
 ) -> None:
     table(Path(data.rows.path), 200, wrong_every=4)
-    folder, _ = done(data, settings, replace(SMALL, method="tfidf"))
+    folder, _ = done(data, settings, TFIDF)
     place = folder.path / "classifier"
     file, host = read_note(place), Host(settings)
     assert file.temperature != 1.0
@@ -145,7 +169,15 @@ def test_a_file_of_test_rows_is_scored_and_the_table_is_learned_from_whole(
     _, log = done(replace(data, test=test), settings, replace(SMALL, validation=0.0, epochs=0.5))
     assert log.begun is not None and (log.begun.n_train, log.begun.n_validation, log.begun.n_test) == (60, 0, 20)
     assert log.scored[-1].n == 20 and log.points == []
-    assert any("its scores flatter" in note.text for note in log.notes)
+    assert any("its scores flatter" in note.text and "其得分偏高" in note.text_zh for note in log.notes)
+
+
+def test_scores_of_rows_that_chose_the_weights_are_marked(data: ClassifierData, settings: Settings) -> None:
+    folder, log = done(data, settings, replace(TFIDF, test=0.0))
+    assert {(scored.part, scored.flatters) for scored in log.scored} == {("validation", True)}
+    assert read_note(folder.path / "classifier").trained["caution"] == CHOSEN_BY
+    kept_apart, _ = done(data, settings, TFIDF)
+    assert "caution" not in read_note(kept_apart.path / "classifier").trained
 
 
 def test_a_test_file_with_an_unknown_label_is_refused_by_name(
@@ -204,7 +236,7 @@ def test_rows_without_a_label_are_left_out_only_once_that_is_confirmed(
 ) -> None:
     with Path(data.rows.path).open("a", encoding="utf-8") as file:
         file.write("no label here,,,\n")
-    quick = replace(SMALL, method="tfidf")
+    quick = TFIDF
     with pytest.raises(UserError, match="1 rows have no label"):
         done(data, settings, quick)
     _, log = done(replace(data, drops_unlabelled=True), settings, quick)

@@ -21,6 +21,10 @@ from tests.jobs.test_classifier import table
     (["--input", "gone.csv", "--text-column", "a", "--truth-column", "b"], "Cannot read gone.csv"),
     (["--input", "a.csv", "--text-column", "a", "--truth-column", "b", "--method", "lstm", "--model", "x"],
      "Method lstm learns from the table alone: leave out the model."),
+    (["--resume", "abcdefghijkl", "--kind", "multi", "--no-header", "--drop-unlabelled"],
+     "leave out --kind, --drop-unlabelled, --header."),
+    (["--input", "a.csv", "--text-column", "a", "--truth-column", "b", "--test-input", "c", "--test", "0.2"],
+     "leave out --test."),
     (["--validation", "0.5", "--test", "0.5"], "must hold back less than 0.9 of the rows"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_told_in_a_sentence(

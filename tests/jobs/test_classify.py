@@ -169,9 +169,21 @@ def test_a_chat_model_is_shown_examples_that_it_is_not_scored_on(
     with running(tiny_llama, settings) as host:
         run = finished(start(asked, source, Classifiers(host, settings), settings))
         again = resume(run.folder, Classifiers(host, settings))
-    shown = [place for place, found in run.outcomes.items() if found == Unclassified(place, SHOWN)]
+    shown = [place for place, found in run.outcomes.items() if found == Unclassified(place, *SHOWN)]
     assert sorted(str(run.table.truths[place]) for place in shown) == sorted(LABELS), "one of each label"
     assert (len(run.judged().places), again.n_done) == (2, 5)
+
+
+def test_a_row_that_repeats_an_example_is_not_scored_either(
+    tmp_path: Path, settings: Settings, tiny_llama: Path
+) -> None:
+    path = tmp_path / "twice.csv"
+    path.write_text("text,label\ngood,positive\n BAD,negative\nGood ,positive\nbad,negative\n", encoding="utf-8")
+    asked = Asked(str(tiny_llama), LABELS, ZeroShotConfig(n_examples=2))
+    with running(tiny_llama, settings) as host:
+        source = Source(path, Columns("text", truth="label"))
+        run = finished(start(asked, source, Classifiers(host, settings), settings))
+    assert run.outcomes == {place: Unclassified(place, *SHOWN) for place in range(4)}
 
 
 def test_baselines_answer_each_row_by_a_model_that_did_not_see_it(tmp_path: Path) -> None:
@@ -180,7 +192,7 @@ def test_baselines_answer_each_row_by_a_model_that_did_not_see_it(tmp_path: Path
     path.write_text("\n".join(["text,label", *lines, "good again,"]))
     table = Source(path, Columns("text", truth="label")).read()
     found = crossed(table, range(20))
-    assert [row.is_right for row in found["tf-idf"].rows[:20]] == [True] * 20
+    assert [row.is_right for row in found["tfidf"].rows[:20]] == [True] * 20
     assert len(found["majority"].places) == 20 and found["majority"].rows[20].answer is None
 
 

@@ -22,7 +22,7 @@ from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import start_training
 from llm_app.jobs.train_log import read_log
 from llm_app.jobs.train_material import material_of
-from llm_app.jobs.train_search import LINK
+from llm_app.jobs.trial_runs import LINK
 from llm_app.services import Services
 from llm_app.training.config import TrainConfig
 from llm_app.web.chat.compare_sides import AdapterKind

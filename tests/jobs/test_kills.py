@@ -76,7 +76,7 @@ def kill_and_resume(settings: Settings, arguments: Sequence[str], moments: Seque
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=pytest.mark.verify), "fp32"])
 def test_E1_replies_of_a_killed_run_are_byte_equal_in_every_precision(
     precision: str, folder: Path, tmp_path: Path
 ) -> None:

@@ -24,7 +24,8 @@ from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import RECIPE, config_of
 from llm_app.jobs.train_in_place import InPlace
 from llm_app.jobs.train_log import read_log
-from llm_app.jobs.train_search import TrainTrials, resume_search, start_search
+from llm_app.jobs.train_search import resume_search, start_search
+from llm_app.jobs.trial_runs import TrialRuns
 from llm_app.search_cli import train_command
 from llm_app.training.config import TrainConfig
 from llm_app.training.search_config import SearchConfig
@@ -105,7 +106,7 @@ def test_what_led_before_makes_room_for_the_best_also_where_the_name_of_the_sear
         trial.write("search.json", json.dumps({"search": search.folder.id, "trial": number}))
         (trial.path / "adapter").mkdir()
         (trial.path / "adapter" / "proofbench.json").write_text("{}")
-        TrainTrials(search.folder, settings, InPlace).offer(trial.id)
+        TrialRuns(search.folder, settings, InPlace).offer(trial.id)
         trials.append(trial)
     assert {path.name for path in settings.adapters.iterdir()} == {"found", f"adapter-{trials[1].id}"}
 

@@ -7,8 +7,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder
@@ -62,8 +63,9 @@ class ToyTrials:
     def drop(self, run_id: str) -> None:
         self.dropped.append(run_id)
 
-    def offer(self, run_id: str) -> None:
+    def offer(self, run_id: str) -> Mapping[str, Any]:
         self.offered.append(run_id)
+        return {}
 
     def n_steps(self) -> int:
         """Steps made by all trials, over all their parts."""
