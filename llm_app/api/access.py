@@ -6,7 +6,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,25 +14,8 @@ from llm_app.api.errors import HttpError
 from llm_app.errors import UserError
 
 MAX_URL_BYTES = 8192
-MAX_KEY_BYTES = 4096
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def read_api_key(path: str) -> str:
-    """The first line of the key file.
-
-    Raises: UserError if there is none; the message never holds the key.
-    """
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            key = file.readline(MAX_KEY_BYTES).decode("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = type(error).__name__
-        raise UserError(f"The API key file {path} cannot be read ({reason}).", param="api_key_file") from None
-    if not key:
-        raise UserError(f"The API key file {path} is empty. Write the key into its first line.", param="api_key_file")
-    return key
 
 
 def host_name(authority: str) -> str:

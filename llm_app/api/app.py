@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from llm_app.api.access import HostCheck, KeyCheck, PathCheck, RateLimit, allowed_hosts, read_api_key
+from llm_app.api.access import HostCheck, KeyCheck, PathCheck, RateLimit, allowed_hosts
 from llm_app.api.chat import add_chat_routes
 from llm_app.api.classify import add_classify_routes
 from llm_app.api.completions import add_completion_routes
@@ -20,6 +20,7 @@ from llm_app.api.errors import on_http_exception, on_user_error
 from llm_app.api.limits import BodyLimit
 from llm_app.api.work import Work
 from llm_app.errors import EngineUnavailable, ModelLoading, ShuttingDown, UserError
+from llm_app.key_file import read_key_file
 from llm_app.services import Services
 
 PUBLIC_REQUESTS_PER_MINUTE = 60  # from one address, in public mode
@@ -58,7 +59,7 @@ def _add_guards(api: FastAPI, services: Services, space_host: str | None) -> Non
     api.add_middleware(BodyLimit)
     api.add_middleware(PathCheck)
     if serve.api_key_file is not None:
-        api.add_middleware(KeyCheck, key=read_api_key(serve.api_key_file))
+        api.add_middleware(KeyCheck, key=read_key_file(serve.api_key_file, param="api_key_file"))
     if services.settings.is_public:
         api.add_middleware(RateLimit, per_minute=PUBLIC_REQUESTS_PER_MINUTE, behind_proxy=space_host is not None)
     hosts = allowed_hosts(serve.host, serve.allowed_hosts, space_host)
@@ -103,7 +104,9 @@ def add_health_routes(api: FastAPI, work: Work) -> None:
             if status.state == "loading":
                 reason = f"The model is being loaded ({status.phase}, {100 * status.fraction:.0f} %)."
             raise ModelLoading(reason, retry_after_seconds=2)
-        return {"status": "ready", "model": work.host.loaded.entry.id, "precision": status.precision,
+        remote = work.host.remote
+        name = work.host.loaded.entry.id if remote is None else remote.address.model
+        return {"status": "ready", "model": name, "precision": status.precision,
                 "n_running": status.n_running, "n_waiting": status.n_waiting}
 
 
@@ -113,7 +116,12 @@ def add_model_routes(api: FastAPI, work: Work) -> None:
     started = int(time.time())
 
     def described(model_id: str) -> dict[str, Any]:
-        return {"id": model_id, "object": "model", "created": started, "owned_by": "proofbench"}
+        target = work.target(model_id)
+        return {
+            "id": model_id, "object": "model", "created": started, "owned_by": "proofbench",
+            # As vLLM has it, and what tells one model of this name from another.
+            "max_model_len": target.loaded.n_context, "system_fingerprint": target.fingerprint,
+        }  # fmt: skip
 
     @api.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -123,7 +131,7 @@ def add_model_routes(api: FastAPI, work: Work) -> None:
     @api.get("/v1/models/{model_id:path}")
     async def model(model_id: str) -> dict[str, Any]:
         """One of them."""
-        return described(work.target(model_id).id)
+        return described(model_id)
 
 
 

@@ -1,6 +1,7 @@
 """POST /v1/classify: labels for texts or pairs, by the loaded chat model or by a trained classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from anyio.from_thread import check_cancelled
@@ -15,11 +16,12 @@ from llm_app.api.work import Work, while_connected
 from llm_app.classify.config import ZeroShotConfig
 from llm_app.classify.folder import read_note
 from llm_app.classify.judged import confidence_of
-from llm_app.classify.labels import MAX_LABELS
+from llm_app.classify.labels import MAX_LABELS, threshold_of
 from llm_app.classify.types import Classifier, Item, Outcome, Prediction, answer
 from llm_app.classify.zero_shot import ZeroShot
 from llm_app.errors import UserError
-from llm_app.jobs.classify_open import Asked, Classifiers, listed
+from llm_app.jobs.classify_open import Asked, listed
+from llm_app.jobs.classify_public import check_work
 from llm_app.options import options_of
 
 MAX_INPUTS = 1_000
@@ -54,7 +56,10 @@ class ClassifyRequest(Form):
     words: list[str] | None = Field(default=None, max_length=MAX_LABELS, description=_HELP["words"])
     normalisation: str | None = Field(default=None, description=_HELP["normalisation"])
     calibrates: bool | None = Field(default=None, description=_HELP["calibrates"])
-    threshold: float = Field(default=0.5, ge=0, le=1, description="Of two labels, what the second must reach.")
+    threshold: float | None = Field(
+        default=None, ge=0, le=1,
+        description="What the second of two labels, or each of several, must reach; by default 0.5.",
+    )
     strict: bool = Field(default=False, description="Refuse texts that are too long instead of cutting them.")
 
     @model_validator(mode="after")
@@ -63,9 +68,13 @@ class ClassifyRequest(Form):
         if n_characters > MAX_CHARACTERS:
             sentence = f"A request takes at most {MAX_CHARACTERS:,} characters, not {n_characters:,}."
             raise UserError(sentence, param="input")
-        if len(self.input) * len(self.labels or ()) > MAX_SCORES:
-            raise UserError(f"A request takes at most {MAX_SCORES:,} inputs times labels.", param="input")
+        self.check_size(len(self.labels or ()))
         return self
+
+    def check_size(self, n_labels: int) -> None:
+        """Raises: UserError if the answer would hold too many probabilities."""
+        if len(self.input) * n_labels > MAX_SCORES:
+            raise UserError(f"A request takes at most {MAX_SCORES:,} inputs times labels.", param="input")
 
     @property
     def items(self) -> list[Item]:
@@ -86,21 +95,28 @@ class ClassifierShelf:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._classifiers = Classifiers(work.host, work.settings)
 
-    def open(self, asked: ClassifyRequest) -> Classifier:
-        """The classifier of a request.
+    @contextmanager
+    def lent(self, asked: ClassifyRequest) -> Iterator[Classifier]:
+        """The classifier of a request, for as long as this lasts.
 
-        Raises: ModelNotFound; UserError for a prompt or labels that a trained classifier does not take.
+        Raises: ModelNotFound; UserError for a prompt or labels that a trained classifier does not take, or for too
+        many labels.
         """
-        if asked.model in listed(self._work.settings):
+        work = self._work
+        if asked.model in listed(work.settings):
             given = next((name for name in ("labels", *asked.prompt) if getattr(asked, name) is not None), None)
             if given is not None:
                 raise UserError("A trained classifier has its own labels and no prompt; leave this out.", param=given)
-            return self._classifiers.open(Asked(asked.model, is_strict=asked.strict))
-        target = self._work.target(asked.model)
+            with work.classifiers.lent(Asked(asked.model, is_strict=asked.strict)) as classifier:
+                asked.check_size(len(classifier.labels))
+                yield classifier
+            return
+        target = work.target(asked.model)
         config = ZeroShotConfig(**asked.prompt)
-        return ZeroShot(self._work.host, asked.labels or (), config, adapter=target.adapter, is_strict=asked.strict)
+        chat = ZeroShot(work.host, asked.labels or (), config, adapter=target.adapter, is_strict=asked.strict)
+        check_work(chat, len(asked.input), work.settings)
+        yield chat
 
     def described(self) -> list[dict[str, Any]]:
         """The trained ones; of one that is damaged, why it cannot be used."""
@@ -132,21 +148,27 @@ def add_classify_routes(api: FastAPI, work: Work) -> None:
         return {"object": "list", "data": await work.prepare(shelf.described)}
 
 
-def _classified(shelf: ClassifierShelf, asked: ClassifyRequest) -> tuple[Classifier, list[Outcome]]:
-    """Runs on a thread; ends between two passes of the model when nobody reads the answer any more."""
-    classifier = shelf.open(asked)
+def _classified(shelf: ClassifierShelf, asked: ClassifyRequest) -> tuple[Classifier, float, list[Outcome]]:
+    """Runs on a thread; ends between two passes of the model when nobody reads the answer any more.
+
+    With the threshold in effect. Raises: as `ClassifierShelf.lent`; UserError for a threshold that has no use.
+    """
     outcomes = []
-    for outcome in classifier.predict(asked.items):
-        check_cancelled()
-        outcomes.append(outcome)
-    return classifier, sorted(outcomes, key=lambda outcome: outcome.index)
+    with shelf.lent(asked) as classifier:
+        threshold = threshold_of(asked.threshold, classifier.kind, classifier.labels)
+        for outcome in classifier.predict(asked.items):
+            check_cancelled()
+            outcomes.append(outcome)
+    return classifier, threshold, sorted(outcomes, key=lambda outcome: outcome.index)
 
 
-def _body(asked: ClassifyRequest, classifier: Classifier, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _body(
+    asked: ClassifyRequest, classifier: Classifier, threshold: float, outcomes: Sequence[Outcome]
+) -> dict[str, Any]:
     n_cut = sum(outcome.n_cut for outcome in outcomes if isinstance(outcome, Prediction))
     return {
         "object": "list", "model": asked.model, "kind": classifier.kind,
-        "data": [_line(classifier, outcome, asked.threshold) for outcome in outcomes],
+        "data": [_line(classifier, outcome, threshold) for outcome in outcomes],
         "usage": {"n_inputs": len(outcomes), "n_cut": n_cut},
     }  # fmt: skip
 

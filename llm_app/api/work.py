@@ -13,9 +13,8 @@ from starlette.types import Receive
 from llm_app.api.errors import ClientGone, HttpError
 from llm_app.config import SamplingConfig
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.request import Stream
 from llm_app.errors import ModelLoading, ModelNotFound, QueueFull
-from llm_app.messages import Delta, TokenLogprob
+from llm_app.messages import Delta, Stream, TokenLogprob
 from llm_app.services import Services
 
 T = TypeVar("T")
@@ -55,7 +54,7 @@ class Work:
     """The engine as the routes use it."""
 
     def __init__(self, services: Services) -> None:
-        self.host, self.settings = services.host, services.settings
+        self.host, self.settings, self.classifiers = services.host, services.settings, services.classifiers
         n_replies = services.serve.max_streams + services.serve.max_waiting
         self._max_scoring = services.serve.max_waiting + N_SCORING
         self._scoring = 0
@@ -67,8 +66,8 @@ class Work:
     def model_ids(self) -> list[str]:
         """What may stand in `model`: the loaded base, and the base with each of its adapters."""
         status = self.host.status()
-        if status.model is None or status.state not in ("ready", "loading"):
-            return []
+        if status.model is None or status.state not in ("ready", "loading") or self.host.remote is not None:
+            return []  # a model on another server is asked there
         loaded = self.host.loaded
         return [loaded.entry.id, *(f"{loaded.entry.id}+{name}" for name in loaded.adapters.offered)]
 

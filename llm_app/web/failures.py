@@ -2,6 +2,10 @@
 
 import logging
 import secrets
+from collections.abc import Callable
+from typing import Any
+
+from gradio.components import Component
 
 from llm_app.errors import UserError
 from llm_app.logs import one_line_traceback
@@ -16,7 +20,7 @@ class SentenceError(UserError):
 
     def __init__(self, name: str, **values: object) -> None:
         self.text = filled(name, **values)
-        super().__init__(self.text[0])
+        super().__init__(self.text[0], message_zh=self.text[1])
 
 
 def error_notice(error: Exception, request_id: str) -> str:
@@ -31,12 +35,20 @@ def failed(error: Exception) -> str:
     return error_notice(error, request_id)
 
 
+def tried(told: Component, act: Callable[[], dict[Any, Any]]) -> dict[Any, Any]:
+    """What came of it, or, where it is `told`, what went wrong; all else of the form stays as it is then."""
+    try:
+        return {told: "", **act()}
+    except Exception as error:
+        return {told: failed(error)}
+
+
 def error_html(error: Exception) -> str:
     """The sentence for one error, in both languages."""
     if not isinstance(error, UserError):
         return both("internal_error")
-    if isinstance(error, SentenceError):
-        return pair(error.text)
+    if error.message_zh:
+        return pair((error.message, error.message_zh))
     meaning = ERRORS_ZH.get(error.code)
     chinese = f"{meaning}：{error.message}" if meaning else error.message
     return pair((error.message, chinese))

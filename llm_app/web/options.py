@@ -89,8 +89,9 @@ def read(config: type[Any], values: Sequence[object]) -> Any:
 
 
 def _number(default: float, info: OptionInfo, words: dict[str, Any]) -> Component:
-    if info.min is None or info.max is None or (info.max - info.min) / (info.step or 1) > SLIDER_STEPS:
-        whole = isinstance(default, int)
+    whole = isinstance(default, int)
+    step = info.step or (1 if whole else None)  # a rate has no step: a slider would have nothing between its ends
+    if info.min is None or info.max is None or step is None or (info.max - info.min) / step > SLIDER_STEPS:
         return gr.Number(value=default, minimum=info.min, maximum=info.max, precision=0 if whole else None, **words)
     return gr.Slider(info.min, info.max, value=default, step=info.step, **words)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -18,6 +19,7 @@ from llm_app.web.look.theme import head, theme
 from llm_app.web.model.bar import build_model_bar
 from llm_app.web.sessions import keep_little
 from llm_app.web.tune.tab import build_tune_tab
+from llm_app.web.uploads import TidyUploads
 from llm_app.web.visitor import GiveSecret
 
 # A tab is one file and one line here: the name of its label, and what builds it.
@@ -31,8 +33,12 @@ MAX_THREADS = 64  # 40 would mean the process-wide limiter, and API routes would
 MAX_QUEUE = 128
 CLEAN_EVERY_SECONDS, FILE_AGE_SECONDS = 600, 3_600
 
-# What gradio says of a component for its page about the API, which is not there; a fifth of what a browser gets.
-DOCS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs", "component_class_id")
+# What gradio says of components and events for its page about the API, which is not there, and what none of its
+# scripts reads; a fifth of what a browser gets.
+UNREAD = (
+    "api_info", "api_info_as_input", "api_info_as_output", "example_inputs", "component_class_id", "skip_api",
+    "preserved_by_key", "delete_callback", "max_batch_size", "collects_event_data",
+)  # fmt: skip
 
 # Routes of gradio that this page never asks for: links that write files, other people's servers, editing, figures.
 CLOSED = (
@@ -95,6 +101,7 @@ def mount_page(api: Starlette, services: Services) -> gr.Blocks:
     if services.settings.is_public:
         api.add_middleware(GiveSecret)
     api.add_middleware(PackPage)
+    api.add_middleware(TidyUploads, folder=Path(get_upload_folder()))
     page.queue(api_open=False, max_size=MAX_QUEUE, default_concurrency_limit=1)
     api.router.routes.extend(Route(f"{path}{{rest:path}}", _Closed(), include_in_schema=False) for path in CLOSED)
     api.router.routes.append(assets_route())
@@ -116,9 +123,12 @@ def _settle(page: gr.Blocks) -> None:
     An event of this page is never called as an API. A state's value is never told, but gradio's script takes the
     null that it gets after an event for a change if it was not told null before, and asks for all that hangs on it.
     """
-    for component in page.config["components"]:
-        for name in DOCS:
-            component.pop(name, None)
+    components = page.config["components"]
+    told = [*components, *(component["props"] for component in components), *page.config["dependencies"]]
+    for part in told:
+        for name in UNREAD:
+            part.pop(name, None)
+    for component in components:
         if component["type"] == "state":
             component["props"]["value"] = None
 

@@ -13,6 +13,8 @@ import gradio as gr
 from gradio.i18n import I18nData
 
 from llm_app.classify.config import ClassifierConfig, ZeroShotConfig
+from llm_app.classify.entities.config import EntityConfig
+from llm_app.classify.topics.config import TopicsConfig
 from llm_app.config import ModelConfig, SamplingConfig
 from llm_app.options import Text, options_of
 from llm_app.training.config import TrainConfig
@@ -25,6 +27,7 @@ from llm_app.web.words import (
     classify_scores,
     compare,
     comparison,
+    entities,
     errors,
     frame,
     keep,
@@ -35,6 +38,7 @@ from llm_app.web.words import (
     runs,
     tokens,
     tools,
+    topics,
     tune,
     tune_data,
 )
@@ -57,12 +61,14 @@ STRINGS = merged(
     frame.STRINGS, model.STRINGS, chat.STRINGS, keep.STRINGS, runs.STRINGS, benchmark.STRINGS,
     results.STRINGS, metrics.STRINGS, comparison.STRINGS, tools.STRINGS, compare.STRINGS, tokens.STRINGS,
     errors.STRINGS, own_data.STRINGS, tune.STRINGS, tune_data.STRINGS, classify.STRINGS, classify_scores.STRINGS,
+    entities.STRINGS, topics.STRINGS,
 )
 
 
 # The options that have controls of their own name.
 CONFIGS = (
     SamplingConfig, ModelConfig, BenchmarkConfig, TrainConfig, SearchConfig, ZeroShotConfig, ClassifierConfig,
+    EntityConfig, TopicsConfig,
 )  # fmt: skip
 
 
@@ -121,5 +127,5 @@ def _translations() -> list[dict[str, str]]:
 
 
 _ENGLISH, _CHINESE = _translations()
-# The page has these locales; a browser in any other language gets English.
-I18N = gr.I18n(**{"en": _ENGLISH, "zh-CN": _CHINESE, "zh-TW": _CHINESE})
+# The page has these locales; look/page.js gives every Chinese browser the one, gradio any other browser English.
+I18N = gr.I18n(**{"en": _ENGLISH, "zh-CN": _CHINESE})

@@ -22,17 +22,17 @@ def grave_faults(page: Page) -> list[str]:
     ]
 
 
-def test_W13_axe_finds_no_serious_fault_on_any_tab_in_either_language_light_or_dark(open_page: OpenPage) -> None:
+def test_W13_axe_finds_no_serious_fault_on_any_tab_in_english_light_or_chinese_dark(open_page: OpenPage) -> None:
     page = open_page(language="en-US", color_scheme="light")
     faults: dict[tuple[str, str], list[str]] = {}
     for name in tabs(page):
         unfold(page)
-        # English light, English dark, Chinese dark, Chinese light.
-        for switch in ("switch-theme", "switch-language", "switch-theme", "switch-language"):
+        for _ in range(2):
             shown = page.evaluate("document.documentElement.lang + ' ' + document.body.classList.contains('dark')")
             if found := grave_faults(page):
                 faults[name, shown] = found
-            page.locator(f"#{switch}").click()
+            page.locator("#switch-theme").click()
+            page.locator("#switch-language").click()
             page.wait_for_timeout(400)  # colours change over a moment, and axe would measure one between two
     assert faults == {}
 

@@ -32,6 +32,16 @@ def unfold(page: Page) -> None:
     page.locator(".panel .fold:not(#preset-edit) > .label-wrap").click()
 
 
+def set_seed(page: Page, words: str) -> None:
+    """Type a seed into the fold that was just opened: gradio mounts it late, over what was typed at once."""
+    box = page.locator("#option-seed textarea, #option-seed input")
+    for _ in range(5):
+        box.fill(words)
+        page.wait_for_timeout(200)
+        if box.input_value() == words:
+            break
+
+
 def answered(page: Page, n: int) -> None:
     expect(page.locator("#conversation small.note").nth(n - 1)).to_contain_text("seed", timeout=20_000)
     expect(page.locator("#send")).to_be_visible()
@@ -149,7 +159,7 @@ def test_an_example_starts_the_conversation_in_the_language_of_the_page(open_pag
 def test_a_wrong_option_is_said_where_it_happens_and_the_message_stays(open_page: OpenPage) -> None:
     page = open_page()
     unfold(page)
-    page.fill("#option-seed textarea, #option-seed input", "abc")
+    set_seed(page, "abc")
     say(page, "my long message")
     expect(page.locator("#chat-notice")).to_contain_text("seed must be a whole number")
     expect(page.locator("#chat-notice")).to_contain_text("request")
@@ -160,7 +170,7 @@ def test_a_seed_repeats_a_reply(open_page: OpenPage) -> None:
     page = open_page()
     short(page, 16)
     unfold(page)
-    page.fill("#option-seed textarea, #option-seed input", "7")
+    set_seed(page, "7")
     for n in (1, 2):
         page.click("#new-chat")
         expect(messages(page)).to_have_count(0)

@@ -75,8 +75,13 @@ def test_the_switch_names_every_tab_in_the_new_language(open_page: OpenPage) -> 
     expect(page.locator("button[role=tab]")).to_have_text(TAB_NAMES)
 
 
-def test_a_page_that_opens_in_another_language_than_the_browsers_names_every_tab_in_it(open_page: OpenPage) -> None:
-    expect(open_page(language="en-US", path="/?lang=zh").locator("button[role=tab]")).to_have_text(TAB_NAMES)
+@pytest.mark.parametrize(("language", "path"), [("en-US", "/?lang=zh"), ("zh-TW", "/"), ("zh-HK", "/")])
+def test_chinese_is_for_whoever_asks_for_it_and_for_every_chinese_browser(
+    open_page: OpenPage, language: str, path: str
+) -> None:
+    page = open_page(language=language, path=path)
+    expect(page.locator("button[role=tab]")).to_have_text(TAB_NAMES)
+    expect(page.locator("#send")).to_have_text("发送")
 
 
 def is_both(text: str) -> bool:

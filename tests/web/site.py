@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import httpx
+import pytest
 
 from llm_app.api import build_api
 from llm_app.config import ModelConfig, ServeConfig, Settings
@@ -66,12 +67,11 @@ class Site:
 
     def events(self, session: str) -> list[dict[str, Any]]:
         """All messages of a session until its stream closes."""
-        found = []
-        with self.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
-            for line in stream.iter_lines():
-                if line.startswith("data: "):
-                    found.append(json.loads(line[6:]))
-        return found
+        asked = {"session_hash": session}
+        with self.client.stream("GET", "/gradio_api/queue/data", params=asked) as stream:
+            whole = stream.read().decode()
+        # Lines of a stream of events end in \n; a reply may hold U+2028 and its like, where `iter_lines` would cut.
+        return [json.loads(line[6:]) for line in whole.split("\n") if line.startswith("data: ")]
 
     def ask(self, elem_id: str, event: str, session: str | None = None, **changed: Any) -> list[Any]:
         """The last frame of an event: the values of its outputs."""
@@ -111,6 +111,13 @@ def serving(
 ) -> Iterator[Site]:
     """Serve page and API; the folder `model` is loaded under the name "tiny", data sets are read from `data`."""
     settings = Settings(home=home, is_public=is_public, data=data)
+    with pytest.MonkeyPatch.context() as patch:
+        # As in `serve`: a folder of its own for what is uploaded, and none from which nothing is handed out.
+        patch.setenv("GRADIO_TEMP_DIR", str(home.with_name(f"{home.name}-uploads")))
+        yield from _served(settings, model)
+
+
+def _served(settings: Settings, model: Path | None) -> Iterator[Site]:
     for folder in (settings.models, settings.adapters):
         folder.mkdir(parents=True, exist_ok=True)
     serve = ServeConfig()

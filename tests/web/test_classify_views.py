@@ -2,24 +2,24 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from zlib import crc32
 
 import pytest
-from sklearn.metrics import confusion_matrix, precision_score, recall_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
+from llm_app.classify.config import ZeroShotConfig
 from llm_app.classify.explain import Span
 from llm_app.classify.judged import judge
 from llm_app.classify.table import Columns, labelled
-from llm_app.classify.training.events import Point, Scored
-from llm_app.classify.types import Prediction
+from llm_app.classify.types import Item, Prediction, Unclassified
 from llm_app.data.read import read_file
-from llm_app.jobs.folder import RunFolder
-from llm_app.jobs.train_log import Written, line_of
-from llm_app.training.events import Step
 from llm_app.web.classify import calibration_views, confusion_views, one_views, rows_views, scores_views, versus_views
 from llm_app.web.classify.answers import Answers
-from llm_app.web.classify.calibration import calibration_of
+from llm_app.web.classify.calibration import best_threshold, calibration_of, is_held_back
 from llm_app.web.classify.choice import labels_in, typed
-from llm_app.web.classify.train_live import ClassifierTally
+from llm_app.web.classify.classifiers import Name, named
+from llm_app.web.text import filled
 
 LABELS = ("no", "yes")
 TRUTHS = ("no", "yes", "yes", "no", "yes", "no", "yes", "no", "no", "yes", "yes", "no", "no", "yes")
@@ -31,7 +31,14 @@ def answers(yes: Sequence[float] = YES, texts: Sequence[str] = (), name: str = "
     rows = "\n".join(f'"{text}",{truth}' for text, truth in zip(texts or map(str, range(14)), TRUTHS, strict=True))
     table = labelled(read_file(f"text,label\n{rows}\n".encode(), "rows.csv"), Columns("text", truth="label"))
     outcomes = [Prediction(place, (1 - share, share)) for place, share in enumerate(yes)]
-    return Answers(name, table, judge("single", LABELS, table.truths, outcomes))
+    return Answers(Name(name), table, judge("single", LABELS, table.truths, outcomes))
+
+
+def test_a_classifier_that_says_the_same_of_every_row_is_told_and_a_baseline_that_must_is_not() -> None:
+    constant = answers([0.1] * 14, name="constant")
+    html = scores_views.board(answers(), [constant, replace(constant, name=Name("bar"), is_baseline=True)])
+    assert "constant gave the same answer to every row, no:" in html and "constant 对每一行的回答都是“no”" in html
+    assert html.count("gave the same answer") == 1
 
 
 def test_the_confusion_matrix_counts_what_scikit_learn_counts_and_a_cell_opens_its_rows() -> None:
@@ -80,9 +87,49 @@ def test_scores_stand_with_their_intervals_for_every_classifier_on_the_table() -
     assert len(re.findall(r"\[0\.\d+, [01]\.\d+\]", html)) > 10
 
 
+def test_a_line_tells_over_how_many_rows_it_is_where_these_are_not_those_of_the_first() -> None:
+    shown, other = answers(), answers(name="other")
+    assert "among those of the first line" not in scores_views.board(shown, [other])
+    fewer = judge("single", LABELS, other.table.truths, [row.outcome for row in other.judged.rows[4:] if row.outcome])
+    html = scores_views.board(shown, [replace(other, judged=fewer)])
+    assert "on 10 rows, of which 10 are among those of the first line" in html and "10 行" in html
+    assert "the longest texts first" in html
+
+
+def test_U10_figures_of_rows_that_were_learned_from_carry_a_word_on_that_wherever_they_stand() -> None:
+    shown, other = answers(name="mine"), replace(answers(name="other"), n_learned=9)
+    for html in (scores_views.board(shown, [other]), versus_views.verdict(shown, other)):
+        assert html.count("notice warning") == 1
+        assert "other learned from 9 of the table&#x27;s rows" in html and "9 行曾用于训练或挑选 other" in html
+    assert "learned from" not in scores_views.board(shown, [answers(name="other")])
+
+
+def test_why_there_are_no_baselines_stands_in_the_place_of_their_praise() -> None:
+    html = scores_views.board(answers(), [], filled("scores_few_rows", least=10))
+    assert "they need 10 scored rows" in html and "至少需要 10 行" in html and "bar to beat" not in html
+    assert "bar to beat" in scores_views.board(answers(), [])
+
+
+def test_what_sets_a_prompt_apart_from_the_usual_one_is_part_of_the_name() -> None:
+    labels = ("no", "yes")
+
+    def name(config: ZeroShotConfig) -> Name:
+        words = config.words or labels
+        return named("org/m", {"method": "zero-shot", "labels": labels, **asdict(config), "words": words})
+
+    assert name(ZeroShotConfig(seed=3)).text == ("m · zero-shot", "m · 零样本")
+    other = ZeroShotConfig("{text}:", ("a", "b"), "length", calibrates=True, n_examples=4)
+    assert name(other).text[0] == (
+        "m · zero-shot · 4 examples · calibrated · by label length · other template · other label words"
+    )
+    assert name(other).text[1].startswith("m · 零样本 · 4 个示例 · 已校准 ·")
+    assert name(other).label.count("__i18n__") == 1 and "calibrated/已校准" in name(other).label
+    assert named("mine", {"method": "lstm"}).text == ("mine", "mine")
+
+
 def test_a_table_without_truths_says_what_is_missing() -> None:
     table = labelled(read_file(b"text\na\nb\n", "rows.csv"), Columns("text"))
-    shown = Answers("shown", table, judge("single", LABELS, table.truths, [Prediction(0, (0.4, 0.6))]))
+    shown = Answers(Name("shown"), table, judge("single", LABELS, table.truths, [Prediction(0, (0.4, 0.6))]))
     assert "true labels" in scores_views.board(shown, []) and "真实标签" in scores_views.board(shown, [])
 
 
@@ -94,16 +141,47 @@ def test_the_calibration_error_of_the_diagram_is_that_of_the_scores() -> None:
     assert calibration_views.diagram(found).count("<circle") == len(found.before.bins)
 
 
-def test_a_temperature_makes_overconfident_probabilities_honest() -> None:
-    table = answers().table.taken([0, 1] * 60)
-    # Sure of everything, and right in three of four.
+def sure(texts: Sequence[str]) -> Answers:
+    """Sure of everything, and right in three of four of these texts, whatever they are."""
+    lines = "\n".join(f"{text},{'yes' if len(text) % 2 else 'no'}" for text in texts)
+    table = labelled(read_file(f"text,label\n{lines}\n".encode(), "rows.csv"), Columns("text", truth="label"))
     outcomes = [
-        Prediction(place, (0.01, 0.99) if (truth == "yes") == (place % 8 < 6) else (0.99, 0.01))
+        Prediction(place, (0.01, 0.99) if (truth == "yes") == (crc32(texts[place].encode()) % 4 > 0) else (0.99, 0.01))
         for place, truth in enumerate(table.truths)
     ]
-    found = calibration_of(Answers("sure", table, judge("single", LABELS, table.truths, outcomes)))
+    return Answers(Name("sure"), table, judge("single", LABELS, table.truths, outcomes))
+
+
+MANY = [f"{'x' * (number % 7)}{number}" for number in range(200)]
+
+
+def test_a_temperature_makes_overconfident_probabilities_honest() -> None:
+    found = calibration_of(sure(MANY))
     assert found is not None and found.after is not None
     assert found.temperature > 2 and found.after.error < found.before.error / 3
+
+
+def test_the_rows_that_fit_a_temperature_are_parted_by_what_they_say_in_whatever_order_they_come() -> None:
+    found, shuffled = calibration_of(sure(MANY)), calibration_of(sure(MANY[::-1]))
+    assert found is not None and shuffled is not None and found.temperature == pytest.approx(shuffled.temperature)
+    assert is_held_back(Item("The same")) == is_held_back(Item("the  same "))
+    twice = calibration_of(sure(["one text"] * 40))  # nothing is left to be measured on
+    assert twice is not None and twice.after is None
+
+
+def test_the_best_threshold_is_chosen_on_one_half_and_measured_on_the_other() -> None:  # oracle: scikit-learn
+    shown = answers(texts=[f"row {number}" for number in range(14)])
+    rest = [is_held_back(item) for item in shown.table.items]
+    chosen, measured = ([place for place in range(14) if rest[place] == side] for side in (False, True))
+
+    def f1(places: Sequence[int], at: float) -> float:
+        return float(f1_score([TRUTHS[place] == "yes" for place in places], [YES[place] >= at for place in places]))
+
+    found = best_threshold(shown)
+    assert found is not None
+    assert f1(chosen, found.at) == max(f1(chosen, at) for at in YES)
+    assert found.f1 == pytest.approx(f1(measured, found.at))
+    assert f"{found.f1:.3f}" in calibration_views.threshold(shown, 0.5)
 
 
 @pytest.mark.parametrize("at", [0.25, 0.5, 0.65, 0.9])
@@ -120,6 +198,20 @@ def test_two_classifiers_are_compared_in_a_sentence_of_both_languages() -> None:
     assert 'class="verdict"' in html and "other" in html and 'lang="zh"' in html
 
 
+@pytest.mark.parametrize(("weight", "classes"), ((0.0625, []), (0.25, ["for shade-1"]), (-1.0, ["against shade-5"])))
+def test_a_word_is_as_dark_as_its_weight_is_large_however_small_all_others_are(
+    weight: float, classes: list[str]
+) -> None:
+    html = one_views.deciding([("good food", [Span(0, 4, weight), Span(5, 9, 0.0)])], "yes")
+    assert re.findall('<mark class="([^"]+)"', html) == classes
+    assert ("No word matters noticeably" in html) == (abs(weight) < 0.1)
+
+
+def test_of_a_value_words_are_as_dark_as_they_are_beside_each_other() -> None:
+    html = one_views.deciding([("good food", [Span(0, 4, 0.02), Span(5, 9, 0.01)])], None)
+    assert re.findall("shade-([0-9])", html) == ["5", "2"] and "No word matters" not in html
+
+
 def test_deciding_words_are_told_apart_without_colour() -> None:
     html = one_views.deciding([("good <b> bad", [Span(0, 4, 2.0), Span(9, 12, -1.0)])], "yes")
     assert 'class="for shade-5" title="+2.000">good</mark>' in html
@@ -130,7 +222,8 @@ def test_deciding_words_are_told_apart_without_colour() -> None:
 def test_the_likeliest_labels_stand_first_and_many_are_folded() -> None:
     labels = tuple(f"label {number}" for number in range(30))
     scores = tuple(number / 435 for number in range(30))
-    html = one_views.verdict(one_views.Said("single", labels, Prediction(0, scores, 3), 0.024, "m · zero-shot"))
+    by = "m · zero-shot", "m · 零样本"
+    html = one_views.verdict(one_views.Said("single", labels, Prediction(0, scores, 3), 0.024, by))
     assert html.index("label 29") < html.index("label 28") and html.count("<li") == 30
     assert "<summary" in html and "24 ms" in html and "3 tokens" in html
 
@@ -141,27 +234,8 @@ def test_labels_are_read_as_they_are_typed_in_both_languages() -> None:
     assert typed(("one, two", "three")) == ""
 
 
-def test_a_training_shows_its_learning_curve_with_the_test_error_and_the_bars_to_beat(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    path = tmp_path_factory.mktemp("run") / "20260101-000000-abcd"
-    path.mkdir()
-    (path / "spec.json").write_text(
-        '{"kind": "classifier", "config": {"method": "lstm"}, "columns": {"kind": "single"}}', encoding="utf-8"
-    )
-    tally = ClassifierTally(RunFolder(path))
-    step = Step(4, 8, 0.5, 0.7, 1e-3, 1.0, 100, 10, 0.1, 10**9)
-    accuracy = {"accuracy": (0.75, 0.6, 0.85)}
-    for told in (
-        Point(0, "accuracy", 0.7, 0.5, 0.7, 0.5, 20), step, Point(4, "accuracy", 0.6, 0.7, 0.5, 0.8, 20),
-        Scored("majority", "test", 20, {"accuracy": (0.5, 0.3, 0.7)}, "m"), Scored("lstm", "test", 20, accuracy, "l"),
-        Written("classifier", 4, True, "mine"),
-    ):  # fmt: skip
-        tally.add(line_of(told))
-    html = tally.body()
-    for words in ("training", "validation", "test", "majority label", "baseline", "<b>0.750</b>", "[0.600, 0.850]"):
-        assert words in html
-    assert html.index("LSTM") < html.index("majority label")
-    assert "0.750" in tally.aside() and tally.written is not None and tally.written.name == "mine"
-    tally.add(line_of(step))  # resumed from an earlier checkpoint: what came after it is forgotten
-    assert tally.body().count("validation") >= 1
+def test_why_a_row_was_not_classified_is_told_in_both_languages() -> None:
+    shown = answers()
+    judged = judge("single", LABELS, shown.table.truths, [Unclassified(0, "too long", "太长")])
+    page = rows_views.page(replace(shown, judged=judged), [0])
+    assert "not classified: too long" in page and "未分类：太长" in page and "not classified: 太长" not in page

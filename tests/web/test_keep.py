@@ -209,7 +209,7 @@ def test_presets_fill_the_form_are_saved_and_deleted(site: Site) -> None:
     saved = at_once(site, "preset-save", "click", "preset", preset_name="Wild", option_temperature=1.9)
     assert saved["preset"]["value"] == "Wild" and ["Wild", "Wild"] in [list(c) for c in saved["preset"]["choices"]]
     wild = at_once(site, "preset", "input", "preset", preset="Wild", option_seed="7")
-    assert wild["option-temperature"] == 1.9 and wild["option-seed"] == "7", "a seed is not part of a preset"
+    assert wild["option-temperature"] == 1.9 and is_unchanged(wild["option-seed"]), "a seed is not part of a preset"
     like = at_once(site, "option-temperature", "input", "preset", option_temperature=1.9)
     assert like["preset"] == "Wild"
     gone = at_once(site, "preset-delete", "click", "preset", preset="Wild")

@@ -75,7 +75,7 @@ def test_a_hub_name_that_is_not_here_is_asked_about_and_nothing_is_fetched(site:
 
 
 def test_without_network_the_question_becomes_one_sentence(site: Site) -> None:
-    loader = Loader(site.host, site.services.second, site.services.settings)
+    loader = Loader(site.host, site.services.give_back, site.services.settings)
     loader.ask(ModelConfig("org/model"), "ab12")
     deadline = time.monotonic() + 30
     while loader.is_busy and time.monotonic() < deadline:
@@ -86,7 +86,7 @@ def test_without_network_the_question_becomes_one_sentence(site: Site) -> None:
 
 
 def test_an_offer_is_a_question_with_size_and_room_and_nothing_starts_by_itself(site: Site) -> None:
-    loader = Loader(site.host, site.services.second, site.services.settings)
+    loader = Loader(site.host, site.services.give_back, site.services.settings)
     loader.offer, loader.stage = Offer("org/model", "main", {"a.safetensors": 12 * 10**8}, 50 * 10**9), "offered"
     said = status_html(site.host.status(), loader, None)
     assert "Download 1.2 GB?" in said and "50 GB of disk are free" in said and not loader.is_busy
@@ -206,7 +206,7 @@ def test_a_second_model_is_given_back_where_the_next_one_does_not_fit_beside_it(
 
 def test_a_second_model_is_given_back_before_another_is_loaded(site: Site) -> None:
     second = with_second(site)
-    loader = Loader(site.host, second, site.services.settings)
+    loader = Loader(site.host, second.give_back, site.services.settings)
     loader.load(ModelConfig("tiny", precision="fp32"), "ab12")
     wait_for(lambda: not loader.is_busy, 30)
     assert second.host.status().state == "empty" and loader.failure is None

@@ -5,6 +5,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from llm_app.classify.entities.config import EntityConfig
 from llm_app.config import SamplingConfig
 from llm_app.errors import UserError
 from llm_app.options import options_of
@@ -55,6 +56,13 @@ def test_C12_a_value_that_cannot_be_is_refused_by_the_name_of_its_field(name: st
 def test_a_form_with_missing_fields_is_refused() -> None:
     with pytest.raises(UserError):
         read(SamplingConfig, [])
+
+
+def test_a_rate_without_a_step_is_typed_since_a_slider_would_have_its_ends_only() -> None:
+    names = [field.name for field, _ in options_of(EntityConfig)]
+    with gr.Blocks():
+        control = build_form(EntityConfig).controls[names.index("learning_rate")]
+    assert isinstance(control, gr.Number) and control.precision is None
 
 
 def test_everyday_options_are_in_sight_and_the_rest_is_folded() -> None:

@@ -1,22 +1,25 @@
 """What happens around a run: no look undoes what a person did meanwhile."""
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
 from llm_app.jobs.folder import RunFolder, RunIsRunning
-from llm_app.jobs.queue import Work
-from llm_app.jobs.train_search import LINK
+from llm_app.jobs.queue import Queue, Work
+from llm_app.jobs.store import Run
+from llm_app.jobs.trial_runs import LINK
 from llm_app.services import Services
 from llm_app.web.benchmark.live import BenchmarkTally
 from llm_app.web.runs.handlers import PAGE_RUNS, RunHandlers
 from llm_app.web.runs.kind import Kind
 from llm_app.web.runs.parts import Parts, Seen
-from llm_app.web.tune.trainings import Trainings
+from llm_app.web.runs.trials import Trials
 from tests.web.made_results import choice_run
 from tests.web.test_results import asking, services_of
 
@@ -69,6 +72,26 @@ def test_what_is_picked_and_turned_to_is_kept(handlers: RunHandlers, parts: Part
     assert handlers.older(asking(), (runs[0],), 0, Seen(runs[0]))[parts.page] == 1
     assert handlers.newer(asking(), (runs[0],), 1, Seen(runs[0]))[parts.page] == 0
     assert handlers.older(asking(), (runs[0],), 1, Seen(runs[0]))[parts.page] == 1, "there is no third page"
+
+
+def test_a_run_that_begins_during_a_look_runs_in_the_list_as_it_does_on_the_card(
+    services: Services, parts: Parts
+) -> None:
+    folder = choice_run(services.runs(), [True], n_asked=9, ends=False)
+
+    class Begins(Queue):
+        """Takes the run up between the reading of the list and that of the card."""
+
+        def mark(self, runs: Iterable[Run]) -> list[Run]:
+            found = super().mark(runs)
+            if not folder.is_locked():
+                taken.enter_context(folder)
+            return found
+
+    with contextlib.ExitStack() as taken:
+        kind = Kind(("benchmark",), BenchmarkTally, under_way, "<p>none</p>")
+        update = RunHandlers(replace(services, queue=Begins()), kind, parts).look(asking(), (folder.id,), 0, Seen())
+    assert 'class="live"' in update[parts.rows] and 'class="run live"' in update[parts.card]
 
 
 def test_after_a_delete_the_next_run_is_watched(handlers: RunHandlers, parts: Parts, runs: list[str]) -> None:
@@ -136,7 +159,7 @@ def test_a_public_page_loads_no_model_for_a_run(tmp_path: Path, parts: Parts, ti
 
 
 def test_a_trial_that_is_over_stands_under_its_search_only(services: Services, parts: Parts) -> None:
-    kind = Kind(("train",), BenchmarkTally, under_way, "", is_elsewhere=Trainings(services).is_over_trial)
+    kind = Kind(("train",), BenchmarkTally, under_way, "", is_elsewhere=Trials().is_over)
     handlers, store = RunHandlers(services, kind, parts), services.runs()
     search = store.create({"kind": "search"})
     own, trial = (store.create({"kind": "train", "created": "2026-01-01T00:00:00"}) for _ in range(2))

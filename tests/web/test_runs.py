@@ -30,6 +30,11 @@ def test_before_the_speed_is_known_no_time_is_promised() -> None:
     assert "measuring the speed" in card and "left" not in card
 
 
+def test_a_run_whose_process_starts_says_that_it_prepares() -> None:
+    card = views.card(replace(RUN, n_done=0, n_total=0), None, "")
+    assert "preparing" in card and "准备中" in card and "0 of 0" not in card
+
+
 def test_a_stopped_run_says_so_and_that_it_can_be_resumed() -> None:
     card = views.card(replace(RUN, status="cancelled", reason="The run was stopped."), None, "")
     assert "stopped" in card and "Resume" in card

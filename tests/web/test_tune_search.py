@@ -9,14 +9,14 @@ import pytest
 
 from llm_app.data.mix import DatasetSpec
 from llm_app.jobs.folder import RunFolder
+from llm_app.jobs.search import Search
 from llm_app.jobs.train_search import search_of, start_search
 from llm_app.services import Services
 from llm_app.training.config import TrainConfig
 from llm_app.training.search_config import SearchConfig
 from llm_app.web.options import Form
-from llm_app.web.tune.search import SearchHandlers
+from llm_app.web.tune.search import Fold, Maker, SearchHandlers
 from llm_app.web.tune.search_view import SearchTally
-from llm_app.web.tune.settings import SettingsForm
 from tests.jobs.toy_trials import toy_search
 from tests.web.test_results import asking, services_of, words
 from tests.web.test_tune import STRANGE, a_file
@@ -34,10 +34,13 @@ def services(tmp_path: Path) -> Iterator[Services]:
 
 @pytest.fixture
 def handlers(services: Services) -> SearchHandlers:
-    settings = SettingsForm(gr.Dropdown(), gr.Textbox(), Form(TrainConfig, ()))
-    return SearchHandlers(
-        services, settings, Form(SearchConfig, ()), gr.HTML(), gr.State(()), gr.State(()), gr.Timer()
-    )
+    fold = Fold(Form(SearchConfig, ()), gr.Button(), gr.HTML(), gr.HTML())
+    return SearchHandlers(services, Maker(no_search, str), fold, gr.State(()), gr.State(()), gr.Timer())
+
+
+def no_search(*asked: object) -> Search:
+    """These tests begin none on the page."""
+    raise AssertionError(asked)
 
 
 def search_over(services: Services, model: Path, data: Path, *, space: str, n_tried: int) -> RunFolder:

@@ -143,6 +143,12 @@ def test_any_values_can_be_drawn(points: list[tuple[float, float]]) -> None:
     assert drawn is not None and "nan" not in drawn.lower()
 
 
+def test_no_two_ticks_of_an_axis_are_written_alike() -> None:
+    drawn = str(curves(PLAIN, [Line(PLAIN, 0, [(0, 0.6927), (1, 0.6943)])], 6))
+    ticks = re.findall(r'class="y"[^>]*>([^<]*)<', drawn)
+    assert len(ticks) > 3 and len(set(ticks)) == len(ticks)
+
+
 def test_nothing_is_drawn_of_nothing() -> None:
     assert curves(PLAIN, [Line(PLAIN, 0, [])], 3) is None and spark([Line(PLAIN, 0, [(1, 1.0)])]) is None
 
@@ -229,9 +235,9 @@ def test_the_leaderboard_stands_best_first_with_reasons_and_a_way_to_each_run() 
         Trial(1, {"rank": 16}, run="bbbbbbbbbbbb", points=((4, 1.0),), n_steps=4, seconds=9.0, state="done"),
         Trial(2, {"rank": 32}, state="failed", reason="<b>no</b>"),
     ]  # fmt: skip
-    board = leaderboard(trials)
+    board = leaderboard(trials, TrainConfig)
     assert board.index("bbbbbbbbbbbb") < board.index("aaaaaaaaaaaa") and "&lt;b&gt;no" in board
-    assert "Rank" in board and "<b>1</b>" in board and leaderboard([]) == ""
+    assert "Rank" in board and "<b>1</b>" in board and leaderboard([], TrainConfig) == ""
 
 
 def test_settings_that_differ_stand_side_by_side() -> None:

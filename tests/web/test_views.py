@@ -5,12 +5,16 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import llm_app
+from llm_app.config import Settings
 from llm_app.conversations.tree import Conversation, Details
-from llm_app.errors import GenerationFailed, QueueFull, UserError
+from llm_app.engine.host import Host
+from llm_app.errors import GenerationFailed, ModelLoading, QueueFull, UserError
+from llm_app.jobs.train_result import CLASSIFIER, check_name
 from llm_app.messages import Message
 from llm_app.web import text
 from llm_app.web.chat import asking, views
@@ -212,3 +216,20 @@ def test_a_conversation_has_an_end() -> None:
 def test_a_reply_that_is_written_tells_its_pace_unless_that_would_tell_who_writes() -> None:
     assert "tok/s" in views.live_note(3, DETAILS)[0] and "ms" in views.live_note(3, DETAILS)[0]
     assert "tok/s" not in views.live_note(3)[0]
+
+
+def test_a_page_without_a_model_says_to_load_one_and_not_to_wait(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoading) as error:
+        _ = Host(Settings(home=tmp_path)).loaded
+    html = error_notice(error.value, "1")
+    assert "尚未加载模型，请先加载一个。" in html and "请稍候" not in html
+    assert html.count("No model is loaded") == 1, "the Chinese sentence has no English one behind it"
+
+
+def test_a_name_that_is_taken_is_said_in_chinese_throughout(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    (settings.classifiers / "reviews").mkdir(parents=True)
+    with pytest.raises(UserError) as error:
+        check_name("reviews", CLASSIFIER, settings)
+    html = error_notice(error.value, "1")
+    assert "已有名为 reviews 的结果" in html and html.count("There is a result called") == 1

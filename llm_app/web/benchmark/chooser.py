@@ -16,7 +16,7 @@ from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark import preflight
 from llm_app.web.benchmark.picker import PickerHandlers
-from llm_app.web.benchmark.preflight import Found, Tasks
+from llm_app.web.benchmark.preflight import Elsewhere, Found, Tasks
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.html import GONE, unfolded
 from llm_app.web.options import Form
@@ -126,10 +126,10 @@ class ChooseHandlers:
             for found in self._tasks.look(choice, config):
                 if self._latest.get(request.session_hash or "", choice) != choice:
                     return
-                if isinstance(found, Found):
+                if isinstance(found, Found | Elsewhere):
                     yield {
                         parts.facts: preflight.facts(found), parts.prompts: preflight.prompts(found),
-                        parts.fold: unfolded(True, "fold"), parts.notice: "",
+                        parts.fold: unfolded(isinstance(found, Found), "fold"), parts.notice: "",
                     }  # fmt: skip
                 else:
                     yield {parts.facts: waiting(text.both(found)), parts.notice: ""}

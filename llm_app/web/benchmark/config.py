@@ -71,13 +71,13 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def uses_chat_template(self, loaded: LoadedModel) -> bool:
-        """Whether prompts go through the model's chat template."""
+    def uses_chat_template(self, loaded: LoadedModel | None) -> bool:
+        """Whether prompts go through the model's chat template; what another server's model has, nobody here knows."""
         if self.chat_template == "auto":
-            return loaded.template is not None and not is_base_model(loaded)
+            return loaded is not None and loaded.template is not None and not is_base_model(loaded)
         return self.chat_template == "on"
 
-    def task_options(self, loaded: LoadedModel) -> TaskOptions:
+    def task_options(self, loaded: LoadedModel | None) -> TaskOptions:
         """The same for this model, as the tasks take it."""
         return TaskOptions(
             self.n_shots, self.limit, self.example_seed, self.uses_chat_template(loaded), self.allows_code

@@ -12,7 +12,7 @@ import gradio as gr
 from eval.tasks.book import names as benchmark_names
 from eval.tasks.own_file import KINDS, Kind
 from eval.types import EvaluationError
-from llm_app.errors import ModelLoading, ShuttingDown, UserError
+from llm_app.errors import ModelIsRemote, ModelLoading, ShuttingDown, UserError
 from llm_app.jobs.answers import EngineModel
 from llm_app.services import Services
 from llm_app.web import text
@@ -218,7 +218,7 @@ class OwnDataHandlers:
         asked, model, has_template = checked(draft, raw), None, False
         if not NAME.fullmatch(asked.name):
             raise UserError("A name has 1 to 64 letters, digits, dots, dashes and underscores.", param="name")
-        with suppress(ModelLoading, ShuttingDown):
+        with suppress(ModelIsRemote, ModelLoading, ShuttingDown):
             model = EngineModel(self._services.host)
             has_template = self._services.host.loaded.template is not None
         return attempt(draft, asked, model, uses_template=has_template), asked

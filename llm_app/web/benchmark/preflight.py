@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from eval.report.markup import element
-from eval.tasks.harness import TaskOptions
+from eval.tasks.harness import Suite, TaskOptions
+from eval.types import Sample
 from llm_app.config import Settings
 from llm_app.engine.host import Host
+from llm_app.engine.loading import LoadedModel
 from llm_app.errors import UserError
 from llm_app.jobs.answers import EngineModel
-from llm_app.jobs.benchmark import Benchmark, load_suite, resume, start
+from llm_app.jobs.benchmark import Benchmark, answering, load_suite, resume, start
 from llm_app.jobs.command import command_of
 from llm_app.jobs.doctor import Diagnosis, Finding, examine
 from llm_app.jobs.estimate import Estimate, Speed, count, estimate, measuring
@@ -19,6 +21,7 @@ from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.ruler_run import RulerRun
 from llm_app.jobs.store import RunStore
 from llm_app.options import Text
+from llm_app.remote.address import REMOTE
 from llm_app.services import Services
 from llm_app.web.benchmark.config import BenchmarkConfig
 from llm_app.web.benchmark.results_markup import block, passage, said
@@ -46,6 +49,16 @@ class Found:
     time: Literal["measured", "measuring", "unmeasured"] = "measured"
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What is known where another server answers: it alone has the tokenizer, and nobody here knows its speed."""
+
+    n_samples: int
+    n_requests: int
+    server: str
+    options: TaskOptions
+
+
 class Tasks:
     """Reads tasks for the loaded model, which must be the one that is there when their turn comes."""
 
@@ -54,13 +67,19 @@ class Tasks:
         self._host, self._settings, self._queue = services.host, services.settings, services.queue
         self._speeds: dict[Hashable, Speed] = {}  # of what was looked at before: the same is not measured twice
 
-    def look(self, names: Sequence[str], config: BenchmarkConfig) -> Iterator[Phase | Found]:
+    def look(self, names: Sequence[str], config: BenchmarkConfig) -> Iterator[Phase | Found | Elsewhere]:
         """Phases, then what was found, first without the time, which is not measured while a run is under way.
 
         Raises: UserError for no model, missing data, options that do not go together.
         """
         host, options = self._host, self.options(config)
         yield "phase_tasks"
+        remote = host.remote
+        if remote is not None:
+            samples = _samples(load_suite(list(names), options, self._settings, answering(host, None)))
+            n_requests = sum(len(sample.requests) for sample in samples)
+            yield Elsewhere(len(samples), n_requests, remote.name, options)
+            return
         model = EngineModel(host, adapter=host.adapter)
         suite = load_suite(list(names), options, self._settings, model)
         yield "phase_prompts"
@@ -120,7 +139,7 @@ class Tasks:
         self._refuse_passing_models()
         if config.allows_code and self._settings.is_public:
             raise SentenceError("no_code_here")
-        options = config.task_options(self._host.loaded)
+        options = config.task_options(_loaded(self._host))
         if config.compare_with_base and self._host.adapter is None:
             raise SentenceError("no_adapter")
         return options
@@ -134,14 +153,15 @@ class Tasks:
 def command(names: Sequence[str], config: BenchmarkConfig, host: Host, settings: Settings) -> str:
     """The command line that does the same; empty without a model or a choice."""
     try:
-        loaded = host.loaded
+        loaded = _loaded(host)
     except UserError:
         return ""
     if not names:
         return ""
-    model = {"name": loaded.entry.name, "adapter_name": host.adapter, "precision": loaded.precision}
+    name, precision = (loaded.entry.name, loaded.precision) if loaded else (host.status().model, REMOTE)
+    model = {"name": name, "adapter_name": host.adapter, "precision": precision}
     options = asdict(config.task_options(loaded))
-    spec = {"model": model, "context": loaded.n_context, "asked": list(names), "options": options}
+    spec = {"model": model, "context": loaded.n_context if loaded else 0, "asked": list(names), "options": options}
     line = shown_command(spec, settings)
     return f"{line} --compare-with-base" if config.compare_with_base else line
 
@@ -153,8 +173,21 @@ def shown_command(spec: Mapping[str, Any], settings: Settings) -> str:
     return command_of(spec)
 
 
-def facts(found: Found) -> str:
-    """The card: five figures in a row, then what is wrong with the prompts."""
+def _loaded(host: Host) -> LoadedModel | None:
+    """The model on this machine; None where another server's answers. Raises: UserError where none does."""
+    return host.loaded if host.remote is None else None
+
+
+def _samples(suite: Suite) -> list[Sample]:
+    return [sample for task in suite.tasks.values() for sample in task.samples]
+
+
+def facts(found: Found | Elsewhere) -> str:
+    """The card: figures in a row, then what is wrong with the prompts."""
+    if isinstance(found, Elsewhere):
+        requests = ("fact_requests", _same(f"{found.n_requests:,}"), filled("fact_samples", n=found.n_samples))
+        warning = notice(both("code_warning"), "warning") if found.options.allows_code else ""
+        return _card([requests]) + notice(both("sent_elsewhere", server=found.server)) + warning
     made, work = found.estimate, found.estimate.work
     n = found.n_models
     generated = filled("fact_generated", n=work.n_new) if work.n_new else ("", "")
@@ -167,11 +200,15 @@ def facts(found: Found) -> str:
         ("fact_memory", _same(_size(made.weights_bytes + made.cache_bytes)), extra),
         ("fact_download", filled("no_download"), filled("all_here")),
     ]
+    return _card(figures) + "".join(_warnings(found))
+
+
+def _card(figures: Sequence[tuple[str, Text, Text]]) -> str:
     cells = "".join(
         f'<div><dt>{both(name)}</dt><dd>{pair(value)}</dd><dd class="more">{pair(more)}</dd></div>'
         for name, value, more in figures
     )
-    return f'<dl class="facts">{cells}</dl>{"".join(_warnings(found))}'
+    return f'<dl class="facts">{cells}</dl>'
 
 
 def _time(found: Found) -> tuple[Text, Text]:
@@ -210,8 +247,10 @@ def _named(finding: Finding) -> str:
     return shown + (" …" if len(finding.tasks) > MAX_NAMED else "")
 
 
-def prompts(found: Found) -> str:
+def prompts(found: Found | Elsewhere) -> str:
     """The first prompts exactly as they are sent, special tokens and all, with what is scored after them."""
+    if isinstance(found, Elsewhere):
+        return ""
     name = "with_template" if found.options.uses_chat_template else "without_template"
     shown = [element("p", said(name), class_="quiet")]
     for prompt in found.diagnosis.prompts[:MAX_PROMPTS]:
@@ -232,6 +271,9 @@ def _sent(tokens: Sequence[tuple[int, str]], words: str) -> str:
 
 def loaded_line(services: Services) -> str:
     """Model, precision and adapter that a run would be of."""
+    remote = services.host.remote
+    if remote is not None:
+        return _line(SEPARATOR.join([pair(_same(remote.name)), both("remote_answers")]))
     try:
         loaded = services.host.loaded
     except UserError:

@@ -25,8 +25,8 @@ def said(name: str, **values: object) -> Markup:
 
 
 def told(text: Text) -> Markup:
-    """A text that is said in both languages elsewhere."""
-    return Markup(pair(text))
+    """A text that is said in both languages elsewhere; it may name what stands in a file."""
+    return Markup(_ODD.sub(lambda odd: _sign(odd[0]), pair(text)))
 
 
 def block(*children: Child) -> str:
@@ -56,6 +56,12 @@ def passage(text: str, *, shows_spaces: bool = False) -> Markup:
         class_="rest",
     )
     return joined(element("pre", written(text[:FOLD_AFTER], shows_spaces=shows_spaces)), folded)
+
+
+def folded_command(line: str) -> Markup:
+    """The command line that does the same, folded."""
+    words = element("pre", written(line), class_="prompt", tabindex="0")
+    return element("details", element("summary", said("show_command")), words, data_fold="command")
 
 
 def _sign(odd: str) -> Markup:

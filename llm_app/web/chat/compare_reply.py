@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from llm_app.engine.request import Stream
 from llm_app.errors import Cancelled
+from llm_app.messages import Stream
 from llm_app.web.chat.reply import Reply
 
 SILENCE_SECONDS = 0.04  # that one reply is waited for before the other is looked at

@@ -266,21 +266,13 @@ class ChatHandlers:
         """
         chosen: SamplingConfig = self._form.read(form[1:])
         sampling = chosen if ask.prefix is None else replace(chosen, reply_prefix=ask.prefix)
-        loaded, adapter = self._host.loaded, self._host.adapter
-        prompt = chat.render(
-            loaded,
-            ask.conversation.messages(),
-            reply_prefix=sampling.reply_prefix,
-            max_new_tokens=sampling.max_new_tokens,
-            trim=True,
-        )
-        stream = self._host.stream(prompt.token_ids, sampling, adapter=adapter)
+        adapter = self._host.adapter
+        turn = chat.begin(self._host, ask.conversation.messages(), sampling, adapter=adapter, trim=True)
         about = Details(
-            model=loaded.entry.name, precision=loaded.precision, adapter=adapter, n_context=loaded.n_context,
-            n_prompt_tokens=len(prompt.token_ids), n_cut=prompt.n_dropped, request=request_id,
-            settings=unusual(chosen),
+            model=turn.model, precision=turn.precision, adapter=adapter, n_context=turn.n_context,
+            n_prompt_tokens=turn.n_prompt_tokens, n_cut=turn.n_dropped, request=request_id, settings=unusual(chosen),
         )  # fmt: skip
-        return Reply(stream, about)
+        return Reply(turn.stream, about)
 
     def _nothing_cleared(self) -> Update:
         return {self.parts.cleared: None, self.parts.undo: shown(False)}

@@ -99,7 +99,7 @@ class PresetHandlers:
         """Put a preset's options into the form. Seed and beginning of the reply stay, they are not part of it."""
 
         def act() -> Update:
-            kept, form = self._split(values)
+            kept, _ = self._split(values)
             if name == OWN:
                 return {self._parts.notice: "", self._parts.name: ""}
             found = {**BUILT_IN, **self._presets(kept)}.get(name) if isinstance(name, str) else None
@@ -107,11 +107,17 @@ class PresetHandlers:
                 raise SentenceError("preset_gone")
             is_own = name not in BUILT_IN
             return {
-                **dict(zip(self._form.controls, _controls(found, form), strict=True)),
+                **self._controls(found),
                 self._parts.notice: "", self._parts.name: name if is_own else "",
             }  # fmt: skip
 
         return self._told(act)
+
+    def _controls(self, sampling: SamplingConfig) -> Update:
+        """What a preset holds, by control. The others are left alone: somebody may be typing there meanwhile."""
+        kept = as_json(sampling)
+        controls = zip(options_of(SamplingConfig), self._form.controls, strict=True)
+        return {control: kept[item.name] for (item, _), control in controls if item.name in kept}
 
     def compare(self, *values: object) -> Any:
         """The preset that the form is like, or the choice that stands for none."""
@@ -180,9 +186,3 @@ def choices(presets: Presets) -> list[tuple[str, str]]:
     built_in = [(" · ".join(text.filled(NAMES[name])), name) for name in BUILT_IN]
     own = (" · ".join(text.filled("preset_own")), OWN)
     return [*built_in, *((name, name) for name in sorted(presets, key=str.casefold)), own]
-
-
-def _controls(sampling: SamplingConfig, form: tuple[object, ...]) -> list[Any]:
-    """Values of the form's controls; those that a preset does not hold stay as they are."""
-    kept = as_json(sampling)
-    return [kept.get(item.name, now) for (item, _), now in zip(options_of(SamplingConfig), form, strict=True)]

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from llm_app.conversations.tree import Details
-from llm_app.engine.request import Stream
-from llm_app.messages import Delta, Usage
+from llm_app.messages import Delta, Stream, Usage
 from llm_app.web.failures import note_error
 
 FRAME_SECONDS = 0.08  # pieces that come faster are shown together
@@ -56,7 +55,8 @@ class Reply:
         self.n_output_tokens += len(delta.token_ids)
         if delta.usage is not None:
             self._usage = delta.usage
-            self._about = replace(self._about, ending=delta.finish_reason or "stop")
+            n_prompt = delta.usage.n_prompt_tokens  # of another server's model it is known only now
+            self._about = replace(self._about, ending=delta.finish_reason or "stop", n_prompt_tokens=n_prompt)
 
     def _counted(self) -> Usage:
         # A stopped reply gets no account from the engine.

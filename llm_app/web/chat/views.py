@@ -14,6 +14,7 @@ from gradio.components.chatbot import TextMessage
 from llm_app.config import SamplingConfig
 from llm_app.conversations.tree import Conversation, Details, Turn
 from llm_app.options import Text, options_of
+from llm_app.remote.address import REMOTE
 from llm_app.web.chat.markup import without_markup
 from llm_app.web.chat.reply import Reply
 from llm_app.web.text import both, filled, inert, pair
@@ -47,7 +48,9 @@ def chat_messages(conversation: Conversation, first: int = 0) -> list[ShownMessa
 
 def writing_message(reply: Reply) -> ShownMessage:
     """A reply that is being written."""
-    note = _note(live_note(reply.n_output_tokens, reply.details))
+    # Another server's tokens are counted at the end only.
+    is_uncounted = bool(reply.content) and not reply.n_output_tokens
+    note = _note(filled("writing") if is_uncounted else live_note(reply.n_output_tokens, reply.details))
     return _shown("assistant", reply.content, f'<div class="line">{note}</div>')
 
 
@@ -120,7 +123,7 @@ def details_rows(turn: Turn) -> list[tuple[str, str]]:
         ("used_precision", inert(details.precision)),
         ("used_adapter", inert(details.adapter or "")),
         ("n_prompt_tokens", f"{details.n_prompt_tokens:,}" if details.n_prompt_tokens else ""),
-        ("output_tokens", f"{details.n_output_tokens:,}" if details.model else ""),
+        ("output_tokens", f"{details.n_output_tokens:,}" if details.model and _is_counted(details) else ""),
         ("time_to_first", f"{details.seconds_to_first_token * 1000:,.0f} ms" if details.n_output_tokens else ""),
         ("speed", f"{details.tokens_per_second:,.1f} tok/s" if details.tokens_per_second else ""),
         ("seed_used", "" if details.seed is None else str(details.seed)),
@@ -165,10 +168,15 @@ def final_note(details: Details | None) -> Text:
         return joined(ending, filled("request", id=details.request))
     if details.ending == "edited":
         return ending
-    parts = [ending, *_pace(details), _tokens(details.n_output_tokens)]
+    parts = [ending, *_pace(details), *([_tokens(details.n_output_tokens)] if _is_counted(details) else [])]
     if details.seed is not None:
         parts.append(filled("seed", seed=details.seed))
     return joined(*parts)
+
+
+def _is_counted(details: Details) -> bool:
+    """Whether the tokens are known: of a reply that was stopped, another server does not say."""
+    return details.n_output_tokens > 0 or details.precision != REMOTE
 
 
 def _pace(details: Details) -> list[Text]:

@@ -12,17 +12,24 @@ from eval.classification import Scores
 from llm_app.classify.judged import Judged
 from llm_app.classify.table import LabelledTable
 from llm_app.classify.types import Kind, Prediction
+from llm_app.web.classify.classifiers import Name
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A classifier, by its name, on a table. `temperature`: what its logits were divided by, 1 where by nothing."""
+    """A classifier on a table. `temperature`: what its logits were divided by, 1 where by nothing.
 
-    name: str
+    `key`: by which it is found again among others on the table. `n_learned`: rows of the table that it was trained on,
+    or chosen by.
+    """
+
+    name: Name
     table: LabelledTable
     judged: Judged
     temperature: float = 1.0
     is_baseline: bool = False
+    key: str = ""
+    n_learned: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -34,7 +41,7 @@ class Answers:
         """In the order of the scores."""
         return self.judged.labels
 
-    @cached_property
+    @property
     def scores(self) -> Scores | None:
         """All figures with their intervals; None where there are too few rows for any."""
         return self.judged.scores()

@@ -7,7 +7,7 @@ from eval.report.markup import Markup, element
 from eval.report.plots import colour_class
 from llm_app.web.benchmark.results_markup import block, said
 from llm_app.web.classify.answers import Answers
-from llm_app.web.classify.calibration import Calibration, Curve
+from llm_app.web.classify.calibration import Calibration, Curve, best_threshold
 from llm_app.web.classify.scores_views import figure
 from llm_app.web.views import notice
 
@@ -52,7 +52,8 @@ def threshold(shown: Answers, at: float) -> str:
         ("threshold_rows", f"{int(reached.sum()):,}"),
     ]
     facts = [element("div", element("dt", said(name)), element("dd", value)) for name, value in cells]
-    best = said("threshold_best", at=curve.thresholds[curve.best], f1=curve.f1[curve.best])
+    found = best_threshold(shown)
+    best = None if found is None else said("threshold_best", at=found.at, f1=found.f1)
     return block(
         element("p", said("threshold_about", label=label), " ", best, class_="quiet"),
         element("dl", *facts, class_="facts plan"),

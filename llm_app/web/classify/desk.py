@@ -1,22 +1,21 @@
-"""The table that lies on the desk: which file, how it is read, what its columns are. It is read once."""
+"""The table that lies on the desk: which file, how it is read, what its columns are."""
 
 import base64
 import binascii
 import json
-import threading
-from collections import OrderedDict
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import llm_app.data
 from llm_app.classify.guess import guess
-from llm_app.classify.table import Columns, LabelledTable, labelled
+from llm_app.classify.table import Columns, LabelledTable
 from llm_app.config import Settings
 from llm_app.data.decode import decode
-from llm_app.data.read import read_file
 from llm_app.data.table import FileRefused, Limits, Reading, Table
 from llm_app.errors import UserError
 from llm_app.jobs import train_public
+from llm_app.jobs.classify import Source
+from llm_app.web.classify.tables import Tables
 from llm_app.web.failures import SentenceError
 from llm_app.web.tune.data_draft import ENCODINGS
 from llm_app.web.tune.data_shelf import DataShelf
@@ -26,19 +25,22 @@ THE_EXAMPLE = "example"
 SEPARATORS = {",": "separator_comma", ";": "separator_semicolon", "\t": "separator_tab", "|": "separator_bar"}
 HEADERS = {"names": True, "data": False}
 PASTED = "pasted.csv"
-MAX_KEPT = 4  # tables, of all visitors
 MAX_PASTED = 400_000  # characters that a browser edits with ease
 MAX_WORD = 20_000
 
 
 @dataclass(frozen=True)
 class Laid:
-    """A table on the desk. `columns`: None are guessed; `drops`: rows without a label are left out of training."""
+    """A table on the desk. `columns`: None are guessed; `drops`: rows without a label are left out of training.
+
+    `scored_on`: a file of rows for the scores of a training alone, read as the table is.
+    """
 
     path: str
     reading: Reading = Reading()
     columns: Columns | None = None
     drops: bool = False
+    scored_on: str | None = None
 
     @property
     def name(self) -> str:
@@ -58,39 +60,39 @@ class Known:
 class Desk:
     """Reads tables. Whoever asks names a file, which only the visitor's own shelf can."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tables: Tables) -> None:
         self.limits = train_public.FILE if settings.is_public else Limits()
-        self._lock = threading.Lock()
-        self._tables: OrderedDict[tuple[str, Reading], Table] = OrderedDict()
-        self._rows: OrderedDict[tuple[str, Reading, Columns], LabelledTable] = OrderedDict()
+        self._tables = tables
 
     def table(self, laid: Laid) -> Table:
         """Its rows, whatever they mean. Raises: UserError naming what is wrong with the file."""
-        key = (laid.path, laid.reading)  # files of a shelf lie under their content
-        with self._lock:
-            table = self._tables.get(key)
-        if table is None or not Path(laid.path).is_file():
-            table = read_file(laid.path, reading=laid.reading, limits=self.limits)
-            with self._lock:
-                self._tables[key] = table
-                if len(self._tables) > MAX_KEPT:
-                    self._tables.popitem(last=False)
-        return table
+        return self._tables.table(Path(laid.path), laid.reading, self.limits)
+
+    def source(self, laid: Laid, columns: Columns) -> Source:
+        """The file and how it is read, as a run names it."""
+        return Source(Path(laid.path), columns, laid.reading, self.limits)
+
+    def found(self, laid: Laid | None) -> Known:
+        """The same, of what must lie there. Raises: SentenceError if nothing does, or no longer."""
+        if laid is None:
+            raise SentenceError("table_none")
+        if not Path(laid.path).is_file():
+            raise SentenceError("table_gone")
+        return self.read(laid)
+
+    def scored_rows(self, laid: Laid) -> LabelledTable:
+        """The rows for the scores alone. Raises: UserError naming what is wrong with their file or the columns."""
+        if laid.columns is None or laid.columns.truth is None:
+            raise SentenceError("table_no_truth")
+        if laid.scored_on is None or not Path(laid.scored_on).is_file():
+            raise SentenceError("table_gone")
+        return self._tables.read(self.source(replace(laid, path=laid.scored_on), laid.columns))
 
     def read(self, laid: Laid) -> Known:
         """Its rows as items. Raises: UserError naming what is wrong with the file or the columns."""
         table = self.table(laid)
         columns = laid.columns or guess(table)
-        key = (laid.path, laid.reading, columns)
-        with self._lock:
-            rows = self._rows.get(key)
-        if rows is None:
-            rows = labelled(table, columns)
-            with self._lock:
-                self._rows[key] = rows
-                if len(self._rows) > MAX_KEPT:
-                    self._rows.popitem(last=False)
-        return Known(replace(laid, columns=columns), table, rows)
+        return Known(replace(laid, columns=columns), table, self._tables.read(self.source(laid, columns)))
 
 
 def text_of(laid: Laid) -> str | None:
@@ -125,9 +127,11 @@ def written(laid: Laid | None) -> str:
     if laid is None:
         return ""
     path = Path(laid.path)
-    place = THE_EXAMPLE if path == EXAMPLE else f"{path.parent.name}/{path.name}"
     columns = asdict(laid.columns) if laid.columns else None
-    row = {"place": place, "reading": asdict(laid.reading), "columns": columns, "drops": laid.drops}
+    row = {
+        "place": THE_EXAMPLE if path == EXAMPLE else _place(path), "reading": asdict(laid.reading), "columns": columns,
+        "drops": laid.drops, "scored_on": _place(Path(laid.scored_on)) if laid.scored_on else None,
+    }  # fmt: skip
     return base64.b64encode(json.dumps(row).encode()).decode()
 
 
@@ -140,13 +144,21 @@ def remembered(word: object, shelf: DataShelf) -> Laid:
         if not isinstance(word, str) or len(word) > MAX_WORD:
             raise ValueError(word)
         row = json.loads(base64.b64decode(word, validate=True))
-        place, columns = row["place"], row["columns"]
+        place, columns, scored_on = row["place"], row["columns"], row.get("scored_on")
         laid = Laid(
             str(EXAMPLE if place == THE_EXAMPLE else shelf.root / str(place)), Reading(**row["reading"]),
             Columns(**columns) if columns else None, row["drops"] is True,
+            str(shelf.root / str(scored_on)) if scored_on else None,
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
         raise SentenceError("wrong_value") from None
     if Path(laid.path) != EXAMPLE and not shelf.holds(Path(laid.path)):
         raise SentenceError("table_gone")
+    if laid.scored_on is not None and not shelf.holds(Path(laid.scored_on)):
+        raise SentenceError("table_gone")
     return laid
+
+
+def _place(path: Path) -> str:
+    """Where a file lies on the shelf."""
+    return f"{path.parent.name}/{path.name}"

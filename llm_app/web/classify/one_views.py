@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from eval.report.markup import Markup, element
 from eval.report.numbers import MINUS
+from llm_app.classify.config import LEAVE_ONE_OUT
 from llm_app.classify.explain import Span
 from llm_app.classify.types import Kind, Prediction, answer
 from llm_app.options import Text
@@ -15,7 +16,9 @@ from llm_app.web.views import joined as all_of
 SHOWN_LABELS = 20  # of very many: the likeliest
 SHOWN_WEIGHTS = 12
 SHADES = 5  # of a word's background
-THRESHOLD = 0.5
+FULL_NATS = 1.0  # has the darkest, unless another word has more: what hardly matters must not look like evidence
+LEAST_NATS = 0.1  # below it a word does not matter; likelihoods in half precision are rounded to sixteenths
+THRESHOLD = 0.5  # of each of several labels, as `types.answer` takes it
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,7 @@ class Said:
     labels: Sequence[str]
     prediction: Prediction
     seconds: float
-    by: str
-    threshold: float = THRESHOLD
+    by: Text
 
 
 def verdict(found: Said) -> str:
@@ -35,8 +37,8 @@ def verdict(found: Said) -> str:
     return block(element("section", _head(found), *_bars(found), _foot(found), class_="said-of"))
 
 
-def deciding(texts: Sequence[tuple[str, Sequence[Span]]], label: str | None) -> str:
-    """Texts with the words that decided. `label`: for which; None where it is a value.
+def deciding(texts: Sequence[tuple[str, Sequence[Span]]], label: str | None, how: str = LEAVE_ONE_OUT) -> str:
+    """Texts with the words that decided. `label`: for which; None where it is a value. `how`: of EXPLANATIONS.
 
     A word that speaks for it has a solid line, one against a dotted line: told without colour too.
     """
@@ -45,15 +47,19 @@ def deciding(texts: Sequence[tuple[str, Sequence[Span]]], label: str | None) -> 
         return ""
     most = max(weights)
     key = said("classify_words_value") if label is None else said("classify_words_key", label=label)
+    if label is not None and most < LEAST_NATS:
+        key = said("classify_words_none", least=LEAST_NATS)
+    darkest = most if label is None else max(most, FULL_NATS)
+    measure = said(f"classify_words_{how.replace('-', '_')}")
     return block(
         element("h4", said("classify_words")),
-        *(element("p", *_marked(text, spans, most), class_="deciding") for text, spans in texts),
-        element("p", key, class_="quiet"), _weights(texts),
+        *(element("p", *_marked(text, spans, darkest), class_="deciding") for text, spans in texts),
+        element("p", key, " ", measure, class_="quiet"), _weights(texts),
     )  # fmt: skip
 
 
 def _head(found: Said) -> Markup:
-    said_so = answer(found.kind, found.labels, found.prediction.scores, found.threshold)
+    said_so = answer(found.kind, found.labels, found.prediction.scores)
     if isinstance(said_so, float):
         return element("h3", written(found.labels[0]), " ", element("b", number(said_so)))
     if isinstance(said_so, tuple):
@@ -68,7 +74,7 @@ def _bars(found: Said) -> list[Markup]:
     scores = found.prediction.scores
     order = sorted(range(len(scores)), key=lambda place: -scores[place])
     lines = [_bar(found, place) for place in order]
-    note = said("classify_sums") if found.kind == "single" else said("classify_each", threshold=found.threshold)
+    note = said("classify_sums") if found.kind == "single" else said("classify_each", threshold=THRESHOLD)
     parts = [element("ol", *lines[:SHOWN_LABELS], class_="label-bars")]
     if rest := lines[SHOWN_LABELS:]:
         summary = element("summary", said("classify_more_labels", n=len(rest)))
@@ -78,7 +84,7 @@ def _bars(found: Said) -> list[Markup]:
 
 def _bar(found: Said, place: int) -> Markup:
     score = found.prediction.scores[place]
-    is_said = found.kind == "multi" and score >= found.threshold
+    is_said = found.kind == "multi" and score >= THRESHOLD
     return element(
         "li", element("span", written(found.labels[place]), " ✓" if is_said else None, class_="name"),
         element("span", element("i", style=f"width:{min(max(score, 0.0), 1.0):.1%}"), class_="bar"),
@@ -87,16 +93,16 @@ def _bar(found: Said, place: int) -> Markup:
 
 
 def _foot(found: Said) -> Markup:
-    facts: list[Text] = [filled("classify_took", ms=1000 * found.seconds), (found.by, found.by)]
+    facts: list[Text] = [filled("classify_took", ms=1000 * found.seconds), found.by]
     if found.prediction.n_cut:
         facts.append(filled("classify_cut", n=found.prediction.n_cut))
     return element("p", told(all_of(*facts)), class_="figures")
 
 
-def _marked(text: str, spans: Sequence[Span], most: float) -> Iterator[Markup]:
+def _marked(text: str, spans: Sequence[Span], darkest: float) -> Iterator[Markup]:
     end = 0
     for span in spans:
-        shade = round(SHADES * abs(span.weight) / most) if most else 0
+        shade = round(SHADES * abs(span.weight) / darkest) if darkest else 0
         if not shade:
             continue
         yield written(text[end : span.start])

@@ -1,11 +1,12 @@
 """What a run over the table will do, before it starts: pure functions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from eval.report.markup import element
 from llm_app.jobs.classify_open import Opened
 from llm_app.options import Text
-from llm_app.web.benchmark.results_markup import block, said, told
+from llm_app.web.benchmark.results_markup import block, folded_command, said, told
 from llm_app.web.classify.desk import Known
 from llm_app.web.runs.views import duration
 from llm_app.web.text import filled
@@ -13,35 +14,54 @@ from llm_app.web.text import filled
 Fact = tuple[str, Text, Text]  # name of its sentence, what it is, what stands below
 
 
-def facts(opened: Opened, name: str, *, time: tuple[float, int] | None, is_measuring: bool) -> str:
-    """Rows, classifier and time; `time`: seconds in all, and the rows on which that was measured."""
-    table, classifier = opened.table, opened.classifier
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run. `line`: the command that does the same; `n_known`: notes of the table that are told there.
+
+    `is_of_table`: the labels are those of the truth column, since none were given.
+    """
+
+    opened: Opened
+    name: Text
+    line: str
+    n_known: int = 0
+    is_of_table: bool = False
+
+
+def facts(plan: Plan, time: tuple[float, int] | str) -> str:
+    """Rows, classifier and time, and what is to be known of how table and classifier go together.
+
+    `time`: seconds in all, and the rows on which that was measured; else the name of the sentence that says why not.
+    """
+    table, classifier = plan.opened.table, plan.opened.classifier
     n, n_scored = len(table.items), sum(truth is not None for truth in table.truths)
     if classifier.kind == "regression":
         predicts = filled("classify_plan_value")
     else:
-        predicts = filled("classify_plan_labels", n=len(classifier.labels))
+        sentence = "classify_plan_labels_table" if plan.is_of_table else "classify_plan_labels"
+        predicts = filled(sentence, n=len(classifier.labels))
     cells: list[Fact] = [
         ("classify_plan_rows", _same(f"{n:,}"), filled("classify_plan_scored", n=n_scored)),
-        ("classify_plan_with", _same(name), predicts),
-        ("classify_plan_time", *_time(time, is_measuring=is_measuring)),
+        ("classify_plan_with", plan.name, predicts),
+        ("classify_plan_time", *_time(time)),
     ]
-    return _list(cells)
+    notes = [
+        element("p", told((note.text, note.text_zh)), class_="notice warning") for note in table.notes[plan.n_known :]
+    ]
+    return block(*notes) + _list(cells) + block(folded_command(plan.line))
 
 
-def training(known: Known | None, *, is_public: bool) -> str:
-    """What is learned from, or what is still missing."""
-    if is_public:
-        return _line("classify_train_public")
+def training(known: Known | None, line: str = "") -> str:
+    """What is learned from and the command `line` that does the same, or what is still missing."""
     if known is None or known.rows.columns.truth is None:
         return _line("classify_train_none")
     n = sum(truth is not None for truth in known.rows.truths)
-    return _line("classify_train_about", title=known.rows.name, n=n)
+    return _line("classify_train_about", title=known.rows.name, n=n) + (block(folded_command(line)) if line else "")
 
 
-def _time(time: tuple[float, int] | None, *, is_measuring: bool) -> tuple[Text, Text]:
-    if time is None:
-        return _same("–"), filled("classify_plan_measuring" if is_measuring else "classify_plan_unmeasured")
+def _time(time: tuple[float, int] | str) -> tuple[Text, Text]:
+    if isinstance(time, str):
+        return _same("–"), filled(time)
     return duration(max(1.0, time[0])), filled("classify_plan_measured", n=time[1])
 
 

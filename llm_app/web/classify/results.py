@@ -6,10 +6,12 @@ import gradio as gr
 
 from llm_app.services import Services
 from llm_app.web import text
+from llm_app.web.buttons import small_button
 from llm_app.web.classify.results_handlers import ResultHandlers
 from llm_app.web.classify.results_parts import Parts
 from llm_app.web.classify.results_shelf import ResultShelf
 from llm_app.web.classify.rows_views import ORDER_NAMES
+from llm_app.web.classify.tables import Tables
 from llm_app.web.html import GONE, clicks, html, opener
 
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -20,12 +22,12 @@ SLOW: dict[str, Any] = {
 IDLE_SECONDS = 5.0
 
 
-def build_results(services: Services, selected: gr.State, model: gr.Dropdown) -> None:
+def build_results(services: Services, tables: Tables, selected: gr.State, model: gr.Dropdown) -> None:
     """The part and its handlers. `selected`: the id of the run that is shown; `model`: the menu of classifiers."""
     with gr.Column(elem_id="classify-results", elem_classes=["results", GONE], min_width=0) as box:
         with gr.Row(elem_classes="run-acts", equal_height=False):
             csv, export, use = (
-                _button(name, elem_id)
+                small_button(name, elem_id)
                 for name, elem_id in (
                     ("rows_csv", "classify-csv"), ("rows_export", "classify-export"), ("train_use", "classify-use"),
                 )
@@ -58,8 +60,9 @@ def build_results(services: Services, selected: gr.State, model: gr.Dropdown) ->
         box, order, chip, rows, position, back, on, scores, confusion, calibration, threshold, at_threshold, other,
         versus, said, csv, export, use, save, model, opener(elem_id="classify-opener"), gr.Timer(IDLE_SECONDS),
         gr.State(None), gr.State(0), gr.State(()),
+        gr.Textbox(visible="hidden", container=False, elem_id="classify-due"),
     )  # fmt: skip
-    _connect(ResultHandlers(services, ResultShelf(), parts), parts, selected)
+    _connect(ResultHandlers(services, ResultShelf(tables), parts), parts, selected)
 
 
 def _rows() -> tuple[Any, ...]:
@@ -70,8 +73,8 @@ def _rows() -> tuple[Any, ...]:
             elem_classes="segments",
         )  # fmt: skip
         position = html("", elem_id="classify-position")
-        back = _button("result_page_back", "classify-back")
-        on = _button("result_page_on", "classify-on")
+        back = small_button("result_page_back", "classify-back")
+        on = small_button("result_page_on", "classify-on")
     chip = html("", elem_id="classify-cell")
     rows = html("", elem_id="classified-rows", elem_classes="sample-list")
     return order, chip, rows, position, back, on
@@ -80,9 +83,10 @@ def _rows() -> tuple[Any, ...]:
 def _connect(handlers: ResultHandlers, parts: Parts, selected: gr.State) -> None:
     outputs = parts.all()
     asked = [selected, parts.order, parts.cell, parts.place]
-    selected.change(handlers.show, [selected], outputs, **QUICK).then(
-        handlers.figures, [selected], outputs, **SLOW
-    )
+    selected.change(handlers.show, [selected], outputs, **QUICK)
+    # Once for each run that is over, in a lane of its own; the last one wins, however long the one before takes.
+    # A state would not do: set outside the queue it tells nobody that it has changed.
+    parts.due.change(handlers.figures, [selected], outputs, trigger_mode="always_last", **SLOW)
     parts.timer.tick(handlers.look, [*asked, parts.seen], outputs, **QUICK)
     parts.order.input(handlers.order, asked, outputs, **QUICK)
     parts.back.click(handlers.back, asked, outputs, **QUICK)
@@ -94,7 +98,3 @@ def _connect(handlers: ResultHandlers, parts: Parts, selected: gr.State) -> None
     parts.csv.click(handlers.csv, [selected], outputs, **SLOW)
     parts.export.click(handlers.export, [selected], outputs, **SLOW)
     parts.use.click(handlers.use, [selected], outputs, **SLOW)
-
-
-def _button(name: str, elem_id: str) -> gr.Button:
-    return gr.Button(text.label(name), elem_id=elem_id, size="sm", scale=0, min_width=0)

@@ -1,5 +1,6 @@
 """What happens around what a run came to. All of it is read from the run's folder; pages of rows, never all."""
 
+import hashlib
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train_log import read_log
 from llm_app.jobs.train_outcome import CLASSIFIER_KIND
+from llm_app.jobs.train_result import offered
+from llm_app.jobs.trial_runs import found_by
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.benchmark.results_cache import stamp_of
@@ -44,7 +47,8 @@ class ResultHandlers:
         """A run from its beginning, or that none is selected."""
         return self._try(
             request, selected,
-            lambda store, folder: {self._parts.order: "all"} | self._drawn(store, folder, ("all", None, 0)),
+            # Nothing of the run before stays, also where this one has no rows yet.
+            lambda store, folder: self._from_the_first() | self._drawn(store, folder, ("all", None, 0)),
         )  # fmt: skip
 
     def figures(self, request: gr.Request, selected: object) -> Update:
@@ -62,8 +66,7 @@ class ResultHandlers:
         def look(store: RunStore, folder: RunFolder) -> Update:
             if (*stamp_of(folder), self._status(store, folder)) == seen:
                 return unchanged
-            drawn = self._drawn(store, folder, (order, cell, place))
-            return drawn | self._all_figures(store, folder)
+            return self._drawn(store, folder, (order, cell, place))
 
         return self._try(request, selected, look)
 
@@ -116,12 +119,15 @@ class ResultHandlers:
         """The verdict against another classifier on the same rows."""
 
         def compare(store: RunStore, folder: RunFolder) -> Update:
+            if not other:  # a menu that is left sends what stands in it, also where that is nothing
+                return {self._parts.versus: _unchosen(), self._parts.notice: ""}
             found = self._shelf.results(store, folder)
             if found is None:
                 raise SentenceError("scores_nothing_yet")
-            if not isinstance(other, str) or other not in [str(n) for n in range(len(found.others))]:
-                raise SentenceError("wrong_value")
-            return {self._parts.versus: versus_views.verdict(found.shown, found.others[int(other)])}
+            chosen = next((one for one in found.others if one.key == other), None)
+            if chosen is None:
+                raise SentenceError("versus_gone")
+            return {self._parts.versus: versus_views.verdict(found.shown, chosen), self._parts.notice: ""}
 
         return self._try(request, selected, compare)
 
@@ -157,11 +163,13 @@ class ResultHandlers:
         """Choose the trained classifier."""
 
         def use(store: RunStore, folder: RunFolder) -> Update:
-            written = read_log(folder).written
-            if written is None or written.name not in listed(self._services.settings):
+            listed_names = listed(self._services.settings)
+            made = [path.name for path in offered(folder, self._services.settings)]
+            name = next((name for name in made if name in listed_names), None)
+            if name is None:
                 raise SentenceError("train_no_result")
-            menu = gr.update(choices=choices(self._services), value=written.name)
-            said = notice(text.both("train_used", title=written.name))
+            menu = gr.update(choices=choices(self._services), value=name)
+            said = notice(text.both("train_used", title=name))
             return {self._parts.model: menu, self._parts.notice: said}
 
         return self._try(request, selected, use)
@@ -172,9 +180,10 @@ class ResultHandlers:
         is_training = folder.spec().get("kind") == CLASSIFIER_KIND
         update: Update = {
             parts.timer: gr.Timer(BUSY_SECONDS if status in LIVE else IDLE_SECONDS), parts.seen: stamp,
-            parts.notice: "",
+            parts.notice: "", **(self._waiting() | {parts.due: ""} if status in LIVE else {parts.due: _word(stamp)}),
             parts.csv: unfolded(not is_training), parts.export: unfolded(is_training),
-            parts.use: unfolded(is_training), parts.save: unfolded(False),
+            # What a public page trains stays in its run, to be downloaded.
+            parts.use: unfolded(is_training and not self._services.settings.is_public), parts.save: unfolded(False),
         }  # fmt: skip
         shown = self._shelf.shown(folder)
         if shown is None or not shown.n_done:
@@ -182,24 +191,28 @@ class ResultHandlers:
         return update | {parts.box: unfolded(True, "results")} | self._rows(shown, asked)
 
     def _all_figures(self, store: RunStore, folder: RunFolder) -> Update:
-        """Of all rows: only once the last one is there."""
         parts = self._parts
         found = None if self._status(store, folder) in LIVE else self._shelf.results(store, folder)
         if found is None:
-            waiting = notice(text.both("scores_when_over"))
-            return dict.fromkeys((parts.scores, parts.confusion, parts.calibration, parts.versus), waiting) | {
-                parts.threshold: unfolded(False, "option"), parts.at_threshold: "",
-            }  # fmt: skip
+            return self._waiting()
         shown = found.shown
-        others = [(other.name, str(n)) for n, other in enumerate(found.others)]
+        others = [(other.name.label, other.key) for other in found.others]
         has_threshold = calibration_views.has_threshold(shown)
         return {
-            parts.scores: scores_views.board(shown, found.others), parts.confusion: confusion_views.matrix(shown),
+            parts.scores: scores_views.board(shown, found.others, found.why_no_bars),
+            parts.confusion: confusion_views.matrix(shown),
             parts.calibration: calibration_views.diagram(calibration_of(shown)),
             parts.threshold: gr.update(value=0.5, elem_classes=["option", *([] if has_threshold else [GONE])]),
             parts.at_threshold: calibration_views.threshold(shown, 0.5) if has_threshold else "",
             parts.other: gr.update(choices=others, value=None),
-            parts.versus: "" if others else notice(text.both("versus_none")),
+            parts.versus: _unchosen() if others else notice(text.both("versus_none")),
+        }  # fmt: skip
+
+    def _waiting(self) -> Update:
+        """Figures are of all rows: only once the last one is there."""
+        parts, waiting = self._parts, notice(text.both("scores_when_over"))
+        return dict.fromkeys((parts.scores, parts.confusion, parts.calibration, parts.versus), waiting) | {
+            parts.threshold: unfolded(False, "option"), parts.at_threshold: "",
         }  # fmt: skip
 
     def _rows(self, shown: Answers, asked: tuple[object, Cell, int]) -> Update:
@@ -222,6 +235,13 @@ class ResultHandlers:
             lambda store, folder: self._rows(self._shown(folder), (order, cell, place)),
         )  # fmt: skip
 
+    def _from_the_first(self) -> Update:
+        parts = self._parts
+        return {parts.order: "all", parts.cell: None, parts.chip: "", parts.place: 0}
+
+    def _nothing(self) -> Update:
+        return {self._parts.box: unfolded(False, "results"), self._parts.seen: (), self._parts.due: ""}
+
     def _shown(self, folder: RunFolder) -> Answers:
         found = self._shelf.shown(folder)
         if found is None:
@@ -240,8 +260,21 @@ class ResultHandlers:
     def _try(self, request: gr.Request, selected: object, act: Callable[[RunStore, RunFolder], Update]) -> Update:
         try:
             if not isinstance(selected, str) or not selected:
-                return {self._parts.box: unfolded(False, "results"), self._parts.seen: ()}
+                return self._nothing()
             store = runs_of(request, self._services)
-            return act(store, store.open(selected))
+            folder = found_by(store, store.open(selected))  # of a search, what it found
+            if folder is None:
+                return self._nothing()
+            return act(store, folder)
         except Exception as error:
             return {self._parts.notice: failed(error), self._parts.box: unfolded(True, "results")}
+
+
+def _unchosen() -> str:
+    """What stands in the comparison until it is said with what."""
+    return notice(text.both("versus_choose"))
+
+
+def _word(stamp: tuple[object, ...]) -> str:
+    """A state of a run, without its path."""
+    return hashlib.sha256(repr(stamp).encode()).hexdigest()

@@ -10,7 +10,8 @@ import gradio as gr
 class Parts:
     """Those that change. `cell`: the (true, answer) of the confusion matrix whose rows are shown, or None.
 
-    `place`: how many rows stand before the first that is shown; `seen`: what stands in the browser already.
+    `place`: how many rows stand before the first that is shown; `seen`: what stands in the browser already; `due`: a
+    word that differs for each state of a run that is over, whose figures are wanted then.
     """
 
     box: gr.Column
@@ -38,6 +39,7 @@ class Parts:
     cell: gr.State
     place: gr.State
     seen: gr.State
+    due: gr.Textbox
 
     def all(self) -> list[Any]:
         """Every one of them."""

@@ -7,10 +7,10 @@ from eval.classification.orders import Order
 from eval.report.markup import Markup, element
 from llm_app.classify.judged import Row
 from llm_app.classify.types import Prediction, Truth, Unclassified
-from llm_app.web.benchmark.results_markup import block, passage, said, written
+from llm_app.web.benchmark.results_markup import block, passage, said, told, written
 from llm_app.web.classify.answers import Answers
 from llm_app.web.classify.one_views import number
-from llm_app.web.text import both
+from llm_app.web.text import both, filled
 
 PAGE = 20  # rows that stand in the browser at once
 LINE_CHARACTERS = 160
@@ -79,7 +79,9 @@ def _row(shown: Answers, place: int) -> Markup:
     if row.truth is not None:
         parts.append(_part("rows_truth", element("p", written(spoken(row.truth)))))
     if isinstance(row.outcome, Unclassified):
-        parts.append(element("p", said("rows_unclassified", reason=row.outcome.reason), class_="notice warning"))
+        english, chinese = row.outcome.reason, row.outcome.reason_zh or row.outcome.reason
+        why = filled("rows_unclassified", reason=english)[0], filled("rows_unclassified", reason=chinese)[1]
+        parts.append(element("p", told(why), class_="notice warning"))
     if isinstance(row.outcome, Prediction):
         parts.append(_scores(shown, row.outcome))
     return element("details", head, element("div", *parts, class_="inside"), class_="sample")

@@ -8,7 +8,8 @@ from eval.report.markup import Markup, element
 from eval.report.numbers import MINUS
 from eval.statistics import Interval
 from llm_app.classify.types import Kind
-from llm_app.web.benchmark.results_markup import block, said, written
+from llm_app.options import Text
+from llm_app.web.benchmark.results_markup import block, said, told, written
 from llm_app.web.classify.answers import Answers
 from llm_app.web.views import notice
 
@@ -21,8 +22,11 @@ FIRST: dict[Kind, tuple[str, ...]] = {
 MAX_CLASSES = 200
 
 
-def board(shown: Answers, others: Sequence[Answers]) -> str:
-    """A line for each classifier, the shown one first; then all figures of that one, and its labels."""
+def board(shown: Answers, others: Sequence[Answers], why_no_bars: Text | None = None) -> str:
+    """A line for each classifier, the shown one first; then all figures of that one, and its labels.
+
+    `why_no_bars`: why there are no baselines.
+    """
     scores = shown.scores
     if scores is None:
         is_unlabelled = all(row.truth is None for row in shown.judged.rows)
@@ -33,13 +37,32 @@ def board(shown: Answers, others: Sequence[Answers]) -> str:
         "tr", element("th", said("scores_classifier"), scope="col"),
         *(element("th", said(f"figure_{name}"), scope="col", class_="num") for name in names),
     )  # fmt: skip
-    lines = [_line(one, names, is_shown=one is shown) for one in listed]
+    lines = [_line(one, names, shown) for one in listed]
     table = element("table", element("thead", head), element("tbody", *lines), class_="scores board")
+    bars = told(why_no_bars) if why_no_bars else said("scores_bars")
     parts = [
-        element("p", said("scores_head", title=shown.name, n=len(shown.scored)), class_="run-head"), _wide(table),
-        element("p", said("scores_about"), class_="quiet"),
+        element("p", shown.name.in_sentence("scores_head", n=len(shown.scored)), class_="run-head"),
+        *map(flattered, listed), *map(_only_one_answer, listed), _wide(table),
+        element("p", said("scores_about"), " ", bars, class_="quiet"),
     ]  # fmt: skip
     return block(*parts, _by_class(scores.by_class), _rest(shown, scores, names))
+
+
+def flattered(one: Answers) -> Markup | None:
+    """That its figures flatter, where it has seen rows of the table before."""
+    if not one.n_learned:
+        return None
+    return element("p", one.name.in_sentence("scores_learned", n=one.n_learned), class_="notice warning")
+
+
+def _only_one_answer(one: Answers) -> Markup | None:
+    """That it tells nothing apart. Of the most frequent label, a baseline, that is so by its nature."""
+    said_so = {one.judged.rows[place].answer for place in one.scored}
+    true = {one.judged.rows[place].truth for place in one.scored}
+    if one.kind != "single" or one.is_baseline or len(said_so) > 1 or len(true) < 2:
+        return None
+    words = one.name.in_sentence("scores_one_answer", label=next(iter(said_so)))
+    return element("p", words, class_="notice warning")
 
 
 def cell(value: Interval) -> tuple[str, str]:
@@ -55,15 +78,17 @@ def figure(value: float) -> str:
     return (f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}").replace("-", MINUS)
 
 
-def _line(one: Answers, names: Sequence[str], *, is_shown: bool) -> Markup:
+def _line(one: Answers, names: Sequence[str], shown: Answers) -> Markup:
     scores = one.scores
     assert scores is not None
     notes = [element("small", said("train_is_baseline"))] if one.is_baseline else []
     if one.n_done < len(one.judged.rows):
         notes.append(element("small", said("scores_partial", done=one.n_done, total=len(one.judged.rows))))
-    name = element("th", written(one.name), *notes, scope="row")
+    if (rows := {*one.scored}) != (shared := {*shown.scored}):
+        notes.append(element("small", said("scores_other_rows", n=len(rows), shared=len(rows & shared))))
+    name = element("th", told(one.name.text), *notes, scope="row")
     cells = [_cell(f"figure_{key}", scores.figures.get(key)) for key in names]
-    return element("tr", name, *cells, class_="first shown" if is_shown else "first")
+    return element("tr", name, *cells, class_="first shown" if one is shown else "first")
 
 
 def _cell(name: str, value: Interval | None) -> Markup:
@@ -106,7 +131,7 @@ def _rest(shown: Answers, scores: Scores, names: Sequence[str]) -> Markup | None
         for name in rest
     ]
     table = element("table", element("tbody", *lines), class_="differs")
-    summary = element("summary", said("scores_all", title=shown.name))
+    summary = element("summary", shown.name.in_sentence("scores_all"))
     return element("details", summary, table, class_="fold-line", data_fold="all-figures")
 
 

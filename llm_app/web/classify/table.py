@@ -8,6 +8,7 @@ import gradio as gr
 from llm_app.data.read import KINDS
 from llm_app.services import Services
 from llm_app.web import text
+from llm_app.web.buttons import small_button
 from llm_app.web.classify.desk import HEADERS, MAX_PASTED, SEPARATORS, Desk
 from llm_app.web.classify.table_handlers import KIND_NAMES, TableHandlers
 from llm_app.web.classify.table_parts import Parts
@@ -34,13 +35,14 @@ def build_table() -> TablePart:
     assert set(HEADER_NAMES) == set(HEADERS)
     with gr.Row(elem_classes="choose", equal_height=False):
         html(f"<h2>{text.both('table_title')}</h2>", elem_classes="step-box")
-        example = _button("table_example", "table-example")
-        open_it = _button("table_bring", "table-bring")
+        example = small_button("table_example", "table-example")
+        open_it = small_button("table_bring", "table-bring")
     with gr.Column(elem_classes=["own-panel", "bring", GONE], min_width=0) as panel:
         file = gr.File(
             label=text.label("table_file"), file_count="single", file_types=list(KINDS), height=96,
             elem_id="table-file",
         )  # fmt: skip
+        brought = html("", elem_id="table-brought")
         paste = gr.Textbox(
             label=text.label("table_paste"), placeholder=text.label("table_paste_help"), lines=5, max_lines=14,
             max_length=MAX_PASTED, elem_id="table-paste",
@@ -68,8 +70,8 @@ def build_table() -> TablePart:
         preview = html("", elem_id="table-preview")
     kept = memory("proofbench.classify-table", elem_id="table-kept")
     parts = Parts(
-        gr.State(None), gr.State(False), panel, file, paste, encoding, separator, header, notice, bad, box, about,
-        words, pair, truth, kind, split, drops, preview, kept,
+        gr.State(None), gr.State(False), panel, file, brought, paste, encoding, separator, header, notice, bad, box,
+        about, words, pair, truth, kind, split, drops, preview, kept,
     )  # fmt: skip
     return TablePart(parts, example, open_it, read)
 
@@ -99,7 +101,3 @@ def _column(name: str) -> gr.Dropdown:
         [], label=text.label(f"table_{name}_column"), interactive=True, min_width=130, elem_id=f"table-{name}-column",
         elem_classes="option",
     )  # fmt: skip
-
-
-def _button(name: str, elem_id: str) -> gr.Button:
-    return gr.Button(text.label(name), elem_id=elem_id, size="sm", scale=0, min_width=0)

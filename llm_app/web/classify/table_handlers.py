@@ -15,7 +15,7 @@ from llm_app.services import Services
 from llm_app.web.classify import table_views as views
 from llm_app.web.classify.desk import EXAMPLE, MAX_PASTED, PASTED, Desk, Laid, reading_of, remembered, text_of, written
 from llm_app.web.classify.table_parts import Parts
-from llm_app.web.failures import SentenceError, failed
+from llm_app.web.failures import SentenceError, failed, tried
 from llm_app.web.html import GONE, sent, unfolded
 from llm_app.web.tune.data_shelf import DataShelf
 from llm_app.web.visitor import visitor_of
@@ -65,7 +65,7 @@ class TableHandlers:
             reading = reading_of(encoding, separator, header)
             is_as_it_was = laid is not None and (not words or words == text_of(laid))
             if laid is not None and is_as_it_was:
-                return self._laid(Laid(laid.path, reading))
+                return self._laid(Laid(laid.path, reading, scored_on=laid.scored_on))
             if not words or not words.strip():
                 raise SentenceError("table_none")
             name = PASTED if laid is None or Path(laid.path) == EXAMPLE else laid.name
@@ -105,13 +105,14 @@ class TableHandlers:
             known = self._desk.read(laid)
         except UserError as error:
             return update | self._opened(False) | {
-                parts.laid: replace(laid, columns=None), parts.notice: failed(error), parts.bad: "",
+                parts.laid: replace(laid, columns=None), parts.notice: failed(error), parts.bad: "", parts.brought: "",
                 **self._form(table, laid), parts.about: "", parts.preview: "",
             }  # fmt: skip
         # Bad rows are mended where they stand.
         update |= self._opened(bool(known.rows.problems))
         return update | self._form(table, known.laid) | {
-            parts.laid: known.laid, parts.kept: written(known.laid), parts.about: views.about(known),
+            parts.laid: known.laid, parts.kept: written(known.laid),
+            parts.brought: views.brought(known), parts.about: views.about(known),
             parts.preview: views.preview(known), parts.bad: views.bad_rows(known, can_mend=text_of(laid) is not None),
             parts.drops: gr.update(
                 value=known.laid.drops,
@@ -142,11 +143,7 @@ class TableHandlers:
         return DataShelf.of(self._settings, visitor_of(request, self._settings))
 
     def _try(self, act: Callable[[], Update]) -> Update:
-        """What came of it, or what went wrong; the form stays as it is then."""
-        try:
-            return {self._parts.notice: "", **act()}
-        except Exception as error:
-            return {self._parts.notice: failed(error)}
+        return tried(self._parts.notice, act)
 
 
 def _columns(form: tuple[object, ...]) -> Columns:

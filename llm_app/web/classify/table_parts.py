@@ -14,6 +14,7 @@ class Parts:
     is_open: gr.State
     bring: gr.Column
     file: gr.File
+    brought: gr.HTML
     paste: gr.Textbox
     encoding: gr.Dropdown
     separator: gr.Dropdown

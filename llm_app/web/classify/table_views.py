@@ -8,7 +8,8 @@ from llm_app.classify.table import repeated
 from llm_app.data.types import BadRow
 from llm_app.web.benchmark.results_markup import block, said, told, written
 from llm_app.web.classify.desk import Known
-from llm_app.web.views import notice
+from llm_app.web.text import filled
+from llm_app.web.views import joined, notice
 
 SHOWN_ROWS, SHOWN_COLUMNS, SHOWN_LABELS, SHOWN_BAD = 5, 12, 30, 200
 CELL_CHARACTERS = 140
@@ -24,6 +25,15 @@ def about(known: Known) -> str:
         notes.append(element("p", said("table_unlabelled", n=len(rows.unlabelled)), class_="notice info"))
     notes += [element("p", told((note.text, note.text_zh)), class_="notice info") for note in rows.notes]
     return block(*parts, *notes)
+
+
+def brought(known: Known) -> str:
+    """The table in a line, for the place where it came in."""
+    rows, name = known.rows, known.rows.name
+    n_bad = len(rows.problems)
+    problems = filled("table_n_bad" if n_bad != 1 else "table_one_bad", n=n_bad) if n_bad else ("", "")
+    line = joined((name, name), filled("table_n_rows", n=len(rows.items)), problems)
+    return block(element("p", told(line), class_="brought", role="status"))
 
 
 def preview(known: Known) -> str:
@@ -58,7 +68,7 @@ def bad_rows(known: Known, *, can_mend: bool) -> str:
     where = said("table_mend" if can_mend else "table_too_large_to_edit")
     return notice(
         block(
-            said("table_bad_rows", n=len(bad)), ". ", where,
+            said("table_bad_rows", n=len(bad)), " ", where,
             element("ul", *lines, more, class_="lines", tabindex="0"),
         ), "warning",
     )  # fmt: skip

@@ -1,41 +1,48 @@
 """The training of a classifier while it goes on: its figures, its learning curve, what each method comes to."""
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from eval.report.markup import Markup, element
 from eval.statistics import Interval
 from llm_app.classify.training.events import Point, Scored
-from llm_app.classify.types import Kind
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.train_log import Begun, Discarded, Phase, Written, told_of
+from llm_app.options import Text
 from llm_app.training.events import Note, Saved, Step
 from llm_app.web.benchmark.results_markup import block, said, told, written
 from llm_app.web.classify.scores_views import FIRST, cell
 from llm_app.web.runs.views import STATUS
 from llm_app.web.text import STRINGS, filled
 from llm_app.web.tune.curves import Line, Points, curves, spark
+from llm_app.web.tune.search_view import measure
 from llm_app.web.views import gigabytes
 
 LOG_LINES = 60
+TOLD_AT_ONCE = ("few", "epochs", "no_gain", "no_baseline")  # notes that say what the scores are worth
+MAX_NOTE = 400  # characters
 TRAINING, VALIDATION, TEST = 0, 1, 2  # numbers of their colours
-BASELINES = ("majority", "tfidf")
+SPANS = "spans"  # what a tagger finds
+FIGURES: Mapping[str, Sequence[str]] = {str(kind): names for kind, names in FIRST.items()} | {
+    SPANS: ("span_f1", "span_precision", "span_recall", "tag_accuracy"),
+}  # fmt: skip
 SHOWN = 4  # figures of a method that stand side by side
 
 
 class ClassifierTally:
-    """What the log of a classifier's training comes to so far."""
+    """What the log of the training of a classifier, or of a tagger, comes to so far."""
 
     def __init__(self, folder: RunFolder) -> None:
         spec = folder.spec()
-        self._method, self._kind = str(spec["config"]["method"]), cast(Kind, spec["columns"]["kind"])
+        self._method, self._kind = str(spec["config"]["method"]), str(spec["columns"].get("kind", SPANS))
         self._losses, self._points = Points(), list[Point]()
         self._step: Step | None = None
         self._begun: Begun | None = None
         self._phase: str | None = None
         self.written: Written | None = None
         self.scored: dict[tuple[str, str], Scored] = {}
+        self._notes: dict[str, Markup] = {}
         self._log: deque[Markup] = deque(maxlen=LOG_LINES)
 
     def add(self, event: dict[str, Any]) -> None:
@@ -53,14 +60,17 @@ class ClassifierTally:
             case Step():
                 self._add_step(found)
             case Point():
+                self._phase = None
                 self._points = [one for one in self._points if one.step < found.step] + [found]
             case Scored():
-                self._phase = None
                 self.scored[found.method, found.part] = found
             case Saved():
                 self._note(said("tune_log_best" if found.is_best else "tune_log_saved", step=found.step))
             case Note():
-                self._note(f"{found.text}")
+                text = told((found.text[:MAX_NOTE], (found.text_zh or found.text)[:MAX_NOTE]))
+                self._note(text)
+                if found.kind in TOLD_AT_ONCE:
+                    self._notes[found.kind] = text
             case Phase():
                 self._phase = found.phase
             case Begun():
@@ -80,9 +90,10 @@ class ClassifierTally:
             Line(names[VALIDATION], VALIDATION, [(float(one.step), one.loss) for one in self._points], has_marks=True),
         ]
         return block(
-            self._phase_line(), self._figures(), scored_table(list(self.scored.values()), self._method, self._kind),
-            curves(STRINGS["train_curve"], self._errors(), n_steps),
-            curves(STRINGS["train_loss_curve"], losses, n_steps) if n_steps > 1 else None,
+            self._phase_line(), self._figures(), *(element("p", text, class_="quiet") for text in self._notes.values()),
+            scored_table(list(self.scored.values()), self._method, self._kind),
+            *((curves(self._caption(), self._errors(), n_steps), curves(STRINGS["train_loss_curve"], losses, n_steps))
+              if n_steps > 1 else ()),
         )  # fmt: skip
 
     def details(self) -> str:
@@ -112,6 +123,13 @@ class ClassifierTally:
         self._phase, self._step = None, found
         self._losses.add(float(found.step), found.loss)
 
+    def _caption(self) -> Text:
+        """What the errors are of: on how many rows, as far as the log says so."""
+        last = self._points[-1] if self._points else None
+        if last is None or not last.n_training:
+            return STRINGS["train_curve"]
+        return filled("train_curve_on", n_training=last.n_training, n_validation=last.n_validation)
+
     def _errors(self) -> list[Line]:
         """Training, validation and at the end test error: what is missing to a score of 1."""
         lines = [
@@ -121,12 +139,16 @@ class ClassifierTally:
                  [(float(one.step), 1 - one.score) for one in self._points], has_marks=True),
         ]  # fmt: skip
         found = self._of_method()
-        metric = self._points[-1].metric if self._points else ""
-        if found is not None and found.part == "test" and metric in found.scores:
-            last = float(self._points[-1].step)
-            test = [(last, 1 - found.scores[metric][0])]
+        best = self._best()
+        if found is not None and found.part == "test" and best is not None and best.metric in found.scores:
+            step = self.written.step if self.written else best.step  # the last one where none beat the start
+            test = [(float(step), 1 - found.scores[best.metric][0])]
             lines.append(Line(STRINGS["train_error_test"], TEST, test, has_marks=True))
         return lines
+
+    def _best(self) -> Point | None:
+        """Whose weights are kept: of equal scores the lower loss decides, of equal losses the first, as in training."""
+        return max(self._points, key=lambda one: (one.score, -one.loss), default=None)
 
     def _of_method(self) -> Scored | None:
         """What was trained, on the test part where there is one."""
@@ -137,10 +159,11 @@ class ClassifierTally:
         facts: list[tuple[Markup, str, Markup | None]] = []
         if self._step is not None:
             facts.append((said("train_training_loss"), f"{self._step.loss:.3g}", None))
-        if self._points:
-            best = max(self._points, key=lambda one: one.score)
-            name = told(filled_metric(best.metric))
-            facts.append((name, f"{self._points[-1].score:.3f}", said("tune_best_at", best=best.score, step=best.step)))
+        if best := self._best():
+            name = told(measure(best.metric))
+            more = said("tune_best_at", best=best.score, step=best.step) if best.step else said("train_no_gain_yet")
+            chooses = self._step is not None and self._step.n_steps > 1
+            facts.append((name, f"{self._points[-1].score:.3f}", more if chooses else None))
         if self._step is not None and self._step.n_steps > 1:
             facts += [
                 (said("tune_rate"), f"{self._step.learning_rate:.2e}", None),
@@ -157,38 +180,34 @@ class ClassifierTally:
         return element("dl", *cells, class_="tune-figures") if cells else None
 
     def _phase_line(self) -> Markup | None:
-        name = f"tune_phase_{self._phase}"
+        name = f"train_phase_{self._phase}"
         return element("p", said(name), "…", class_="phase", role="status") if name in STRINGS else None
 
     def _note(self, *parts: Markup | str) -> None:
         self._log.append(element("li", *(part if isinstance(part, Markup) else written(part[:400]) for part in parts)))
 
 
-def filled_metric(metric: str) -> tuple[str, str]:
-    """Validation accuracy ↑, in both languages."""
-    english, chinese = STRINGS.get(f"train_score_metric_{metric}", (metric, metric))
-    return filled("train_validation_score", metric=english)[0], filled("train_validation_score", metric=chinese)[1]
-
-
-def scored_table(scored: Sequence[Scored], method: str, kind: Kind) -> Markup | None:
+def scored_table(scored: Sequence[Scored], method: str, kind: str) -> Markup | None:
     """Each method on the rows that nothing was learned from, what was trained first."""
     if not scored:
         return None
     listed = sorted(scored, key=lambda one: one.method != method)
-    names = [name for name in FIRST[kind] if any(name in one.scores for one in listed)][:SHOWN]
+    names = [name for name in FIGURES[kind] if any(name in one.scores for one in listed)][:SHOWN]
     head = element(
         "tr", element("th", said("train_method"), scope="col"),
         *(element("th", said(f"figure_{name}"), scope="col", class_="num") for name in names),
     )  # fmt: skip
     lines = [element("tr", _name(one, method), *(_cell(one, name) for name in names)) for one in listed]
-    return element("table", element("thead", head), element("tbody", *lines))
+    table = element("table", element("thead", head), element("tbody", *lines))
+    if not any(one.flatters for one in listed):
+        return table
+    return element("div", table, element("p", said("train_scored_chosen"), class_="quiet"))
 
 
 def _name(one: Scored, method: str) -> Markup:
     part = STRINGS[f"part_{one.part}"]
     on = filled("train_scored_on", n=one.n, part=part[0])[0], filled("train_scored_on", n=one.n, part=part[1])[1]
-    is_baseline = one.method != method and one.method in BASELINES
-    baseline = element("small", said("train_is_baseline")) if is_baseline else None
+    baseline = element("small", said("train_is_baseline")) if one.method != method else None
     return element("th", said(f"method_{one.method}"), " ", baseline, element("small", told(on)), scope="row")
 
 

@@ -1,34 +1,27 @@
 """Two classifiers on the same rows: the verdict in a sentence, and the table behind it."""
 
 from dataclasses import replace
-from typing import Any
 
-from eval.classification import compare_classifiers
 from eval.report.markup import element
 from eval.verdict import task_verdict
+from llm_app.classify.versus import versus
 from llm_app.web.benchmark.comparison_view import comparison_table
-from llm_app.web.benchmark.results_markup import block, said, told
+from llm_app.web.benchmark.results_markup import block, told
 from llm_app.web.classify.answers import Answers
-from llm_app.web.views import notice
+from llm_app.web.classify.scores_views import flattered
 
 
 def verdict(shown: Answers, other: Answers) -> str:
-    """The shown one against the other, on the rows that both classified."""
-    places = sorted({*shown.scored} & {*other.scored})
-    if not places:
-        return notice(block(said("scores_nothing_yet")))
-    answers: list[list[Any]] = [
-        [one.judged.rows[place].answer for place in places] for one in (other, shown)
-    ]
-    truths: list[Any] = [shown.judged.rows[place].truth for place in places]
-    found = compare_classifiers(
-        shown.table.name, (other.name, shown.name), (answers[0], answers[1]), truths, shown.kind
-    )
+    """The shown one against the other, on the rows that both classified. Raises: UserError if there is none."""
+    names = other.name.text, shown.name.text
+    found = versus(shown.table.name, (names[0][0], other.judged), (names[1][0], shown.judged))
     first = found[0]
-    sentence = task_verdict(first, first.tasks[0], "en"), task_verdict(first, first.tasks[0], "zh")
+    chinese = replace(first, baseline=names[0][1], candidate=names[1][1])
+    sentence = task_verdict(first, first.tasks[0], "en"), task_verdict(chinese, first.tasks[0], "zh")
     whole = replace(first, tasks=tuple(task for one in found for task in one.tasks))
+    n = len({*shown.scored} & {*other.scored})
     return block(
-        element("p", told(sentence), class_="verdict"),
+        element("p", told(sentence), class_="verdict"), flattered(shown), flattered(other),
         element("div", comparison_table(whole), class_="scroll", tabindex="0"),
-        element("p", said("versus_about", n=len(places), other=other.name), class_="quiet"),
+        element("p", other.name.in_sentence("versus_about", n=n), class_="quiet"),
     )

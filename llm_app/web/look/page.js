@@ -28,7 +28,9 @@ new MutationObserver((changes) => {
   if (changes.some((change) => [...change.addedNodes].some(isNew))) nameTabs();
 }).observe(document.body, { childList: true, subtree: true });
 
-const language = new URLSearchParams(location.search).get("lang") ?? memory.get("language");
+// The page has one Chinese, which gradio would give to no browser but those of zh-CN.
+const browserLanguage = navigator.language.startsWith("zh") && navigator.language !== "zh-CN" ? "zh-CN" : null;
+const language = new URLSearchParams(location.search).get("lang") ?? memory.get("language") ?? browserLanguage;
 if (language) gradio.changeLocale(language.startsWith("zh") ? "zh-CN" : "en");
 
 document.addEventListener("click", (event) => {
@@ -80,7 +82,7 @@ if (write) {
 }
 
 // What gradio says to screen readers in English only.
-const SAID = { "chatbot conversation": "对话记录" };
+const SAID = { "chatbot conversation": "对话记录", "Click to upload or drop files": "点击或拖入文件上传" };
 const translate = () => {
   const isChinese = document.documentElement.lang.startsWith("zh");
   for (const [english, chinese] of Object.entries(SAID)) {

@@ -14,7 +14,7 @@ STYLES = (
     "frame.css", "model.css", "chat.css", "runs.css", "benchmark.css", "results.css",
     "compare.css", "tokens.css", "own_data.css", "tune.css", "classify.css",
 )
-SCRIPTS = ("page.js", "tabs.js", "results.js", "tokens.js", "outdated.js")
+SCRIPTS = ("page.js", "tabs.js", "results.js", "tokens.js", "sight.js", "outdated.js")
 
 # System fonts only, so that nothing is fetched; the CJK fonts of each system stand after its Latin ones.
 SANS = (

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from llm_app.engine.adapters import AttachReport
 from llm_app.engine.host import Host
-from llm_app.errors import ModelLoading
+from llm_app.errors import ModelIsRemote, ModelLoading
 from llm_app.web import text
 from llm_app.web.failures import SentenceError
 from llm_app.web.views import notice
@@ -27,7 +27,7 @@ def switched(host: Host, adapter: object) -> str:
         raise SentenceError("wrong_value")
     try:
         before = host.loaded and host.adapter
-    except ModelLoading:
+    except (ModelLoading, ModelIsRemote):
         return ""  # it is attached together with the model
     if adapter == (before or ""):
         return ""

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from llm_app import chat
+from llm_app.config import ModelConfig
 from llm_app.engine import catalog
 from llm_app.engine.catalog import AdapterEntry
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
-from llm_app.errors import ModelLoading, ShuttingDown, UserError
+from llm_app.errors import ModelIsRemote, ModelLoading, ShuttingDown, UserError
 from llm_app.messages import Message
 from llm_app.web.model import views
 from llm_app.web.model.views import AdapterLine, Verdict
+from llm_app.web.text import both
+from llm_app.web.views import notice
 
 MAX_ADAPTERS = 50  # checked and shown; who has more types the name
 # In English on either page: it is not the page that speaks, and a model is told apart by its signs.
@@ -21,11 +24,31 @@ SAMPLE = (
 
 
 def loaded_or_none(host: Host) -> LoadedModel | None:
-    """The model that answers now, if one does."""
+    """The model on this machine that answers now, if one does."""
     try:
         return host.loaded
-    except (ModelLoading, ShuttingDown):
+    except (ModelLoading, ModelIsRemote, ShuttingDown):
         return None
+
+
+def is_loaded(config: ModelConfig, host: Host) -> bool:
+    """Whether loading this would change nothing."""
+    loaded = loaded_or_none(host)
+    return (
+        loaded is not None
+        and loaded.entry.name == config.model
+        and config.precision in (loaded.precision, loaded.config.precision)
+        and (config.device, config.context_length) == (loaded.config.device, loaded.config.context_length)
+    )
+
+
+def server_line(config: ModelConfig, host: Host) -> str:
+    """What loading a model of another server means, unless it answers already; nobody asks the server yet.
+
+    Raises: UserError for an address that is none.
+    """
+    catalog.check_model(config.model, host.settings)
+    return "" if config.model == host.status().model else notice(both("remote_needs"))
 
 
 def sample_prompt(loaded: LoadedModel) -> str:

@@ -11,14 +11,15 @@ import gradio as gr
 from llm_app.config import PRECISIONS, ModelConfig
 from llm_app.engine import catalog, fit
 from llm_app.engine.hub import NotFetched
-from llm_app.errors import DoesNotFit, UserError
+from llm_app.errors import DoesNotFit, ModelIsRemote, UserError
+from llm_app.remote.address import is_address
 from llm_app.services import Services
 from llm_app.web import text
 from llm_app.web.failures import SentenceError, error_notice, note_error
 from llm_app.web.html import sent, shown
 from llm_app.web.model import views
 from llm_app.web.model.adapters import pressed, switched
-from llm_app.web.model.details import AdapterShelf, loaded_or_none, sample_prompt
+from llm_app.web.model.details import AdapterShelf, is_loaded, loaded_or_none, sample_prompt, server_line
 from llm_app.web.model.loader import Loader
 from llm_app.web.model.status import status_html
 from llm_app.web.options import Form
@@ -64,10 +65,10 @@ class StripHandlers:
 
     def __init__(self, services: Services, strip: Strip, form: Form) -> None:
         self._settings = services.settings
-        self._host, self._second, self._queue = services.host, services.second, services.queue
+        self._host, self._give_back, self._queue = services.host, services.give_back, services.queue
         self._strip = strip
         self._form = form
-        self._loader = Loader(services.host, services.second, services.settings)
+        self._loader = Loader(services.host, services.give_back, services.settings)
         self._shelf = AdapterShelf(services.host)
 
     def choices(self) -> list[Any]:
@@ -78,7 +79,7 @@ class StripHandlers:
         chosen = status.model or models[0][1]
         if chosen not in {name for _, name in models}:
             models.append((chosen, chosen))
-        is_idle = loaded is None and status.phase is None and not self._loader.is_busy
+        is_idle = status.model is None and status.phase is None and not self._loader.is_busy
         needs = self.estimate(chosen, None, "auto", config.device, config.context_length) if is_idle else {}
         return [
             needs.get(self._strip.fit, gr.update()),
@@ -98,10 +99,10 @@ class StripHandlers:
         update = {
             strip.memory: views.memory_meter(fit.memory(loaded)),
             strip.status: status_html(status, self._loader, loaded),
-            strip.timer: gr.Timer(WATCH_SECONDS if is_busy or loaded is None else IDLE_SECONDS),
+            strip.timer: gr.Timer(WATCH_SECONDS if is_busy or status.model is None else IDLE_SECONDS),
             strip.load: shown(is_private and not is_busy and stage != "offered"),
             strip.cancel: shown(is_private and self._loader.is_busy),
-            strip.unload: shown(is_private and loaded is not None and not is_busy and stage != "offered"),
+            strip.unload: shown(is_private and status.model is not None and not is_busy and stage != "offered"),
             strip.download: shown(is_private and stage == "offered"),
             strip.not_now: shown(is_private and stage == "offered"),
         }
@@ -111,7 +112,7 @@ class StripHandlers:
         if seen:
             update |= self.details()
             is_other = seen.partition("\n")[0] != state.partition("\n")[0]
-            if is_other and (loaded is not None or self._loader.failure is not None):
+            if is_other and (status.model is not None or self._loader.failure is not None):
                 # What was said about memory before this load is no longer true; what was just said of another adapter,
                 # or that the model is unloaded, is.
                 update[strip.fit] = self._would_fit()
@@ -149,15 +150,19 @@ class StripHandlers:
         strip = self._strip
         try:
             config = self._config(form)
+            if is_address(config.model) and not self._settings.is_public:
+                said, precision = server_line(config, self._host), self._precisions(config.model, "auto")
+                load = gr.update(variant="primary" if said else "secondary")
+                return {strip.precision: precision, strip.fit: said, strip.load: load}
             entry = catalog.find_model(config.model, self._settings)
             update = {strip.precision: self._precisions(config.model, config.precision)}
             if config.precision not in fit.precisions(entry):
                 config = replace(config, precision="auto")
-            if self._is_loaded(config):
+            if is_loaded(config, self._host):
                 return {**update, strip.fit: "", strip.load: gr.update(variant="secondary")}
             found = fit.estimate(entry, config)
             if not found.fits and not self._settings.is_public:
-                self._second.give_back()
+                self._give_back()
                 found = fit.estimate(entry, config)
             said = views.fit_line(found)
         except NotFetched:
@@ -178,7 +183,7 @@ class StripHandlers:
         def start(request_id: str) -> None:
             config = self._config(form)
             try:
-                catalog.find_model(config.model, self._settings)
+                catalog.check_model(config.model, self._settings)
             except NotFetched:
                 self._loader.ask(config, request_id)
             else:
@@ -197,10 +202,10 @@ class StripHandlers:
         return self._try(lambda _: self._loader.cancel())
 
     def unload(self) -> Update:
-        """Give the model's memory back, and that of a second one beside it."""
+        """Give the model's memory back, and that of what is loaded beside it."""
 
         def unload(_: str) -> None:
-            self._second.give_back()
+            self._give_back()
             self._host.unload()
 
         update = self._try(unload)
@@ -252,6 +257,8 @@ class StripHandlers:
     def _precisions(self, model: str, chosen: str) -> Any:
         try:
             usable = fit.precisions(catalog.find_model(model, self._settings))
+        except ModelIsRemote:
+            usable = ("auto",)
         except UserError:
             usable = PRECISIONS
         value = chosen if chosen in usable else "auto"
@@ -276,17 +283,8 @@ class StripHandlers:
         there = [sorted(os.listdir(path)) for path in (self._settings.models, self._settings.adapters) if path.is_dir()]
         loaded = loaded_or_none(self._host)
         failed = self._loader.request_id if self._loader.failure else ""
-        answers = loaded and (loaded.identity, loaded.n_context)
+        answers = (loaded.identity, loaded.n_context) if loaded is not None else status.model
         return f"{(answers, failed)!r}\n{(status.adapter, loaded and loaded.adapters.offered, there)!r}"
-
-    def _is_loaded(self, config: ModelConfig) -> bool:
-        loaded = loaded_or_none(self._host)
-        return (
-            loaded is not None
-            and loaded.entry.name == config.model
-            and config.precision in (loaded.precision, loaded.config.precision)
-            and (config.device, config.context_length) == (loaded.config.device, loaded.config.context_length)
-        )
 
 
 def _failed(error: Exception, request_id: str | None = None) -> str:

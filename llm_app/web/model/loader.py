@@ -10,7 +10,6 @@ from llm_app.config import ModelConfig, Settings
 from llm_app.engine import catalog
 from llm_app.engine.host import Host
 from llm_app.engine.hub import Offer
-from llm_app.engine.second import SecondModel
 from llm_app.errors import Cancelled, ModelBusy
 from llm_app.web.failures import note_error
 
@@ -19,10 +18,13 @@ Stage = Literal["idle", "asking", "offered", "fetching", "loading"]
 
 
 class Loader:
-    """At most one thing at a time; what became of the last one stays to be shown."""
+    """At most one thing at a time; what became of the last one stays to be shown.
 
-    def __init__(self, host: Host, second: SecondModel, settings: Settings) -> None:
-        self._host, self._second, self._settings = host, second, settings
+    `give_back`: lets go of what is in memory beside the host's model and is not in use.
+    """
+
+    def __init__(self, host: Host, give_back: Callable[[], None], settings: Settings) -> None:
+        self._host, self._give_back, self._settings = host, give_back, settings
         self._lock = threading.Lock()
         self._cancel = threading.Event()
         self._thread: threading.Thread | None = None
@@ -79,7 +81,7 @@ class Loader:
 
     def _load(self, cancel: threading.Event) -> None:
         self.stage = "loading"
-        self._second.give_back()  # the room that it holds may be what this one needs
+        self._give_back()  # that room may be what this one needs
         with closing(self._host.load(self.config)) as events:
             for _ in events:
                 if cancel.is_set():

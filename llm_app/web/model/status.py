@@ -3,6 +3,7 @@
 from llm_app.engine.host import HostStatus
 from llm_app.engine.loading import LoadedModel
 from llm_app.errors import Cancelled
+from llm_app.remote.address import REMOTE
 from llm_app.web import text
 from llm_app.web.failures import error_html, request_html
 from llm_app.web.model import views
@@ -27,10 +28,12 @@ def status_html(status: HostStatus, loader: Loader, loaded: LoadedModel | None) 
     if loader.failure is not None:
         kind = "info" if isinstance(loader.failure, Cancelled) else "error"
         lines.append(notice(_failure_html(loader), kind))
-    elif status.reason and loaded is None:
+    elif status.reason and status.model is None:
         lines.append(notice(text.pair((status.reason, status.reason)), "error"))
     if loaded is not None:
         lines += _facts(loaded, status.adapter)
+    elif status.precision == REMOTE and status.model is not None:
+        lines.append(notice(views.remote_facts(status.model)))
     elif not lines:
         lines.append(notice(text.both("nothing_loaded"), "warning"))
     return "".join(lines)

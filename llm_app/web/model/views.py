@@ -105,6 +105,12 @@ def model_facts(title: str, precision: str, adapter: str | None, n_context: int)
     return f'<span class="dot" aria-hidden="true">●</span> {SEPARATOR.join(facts)}{SEPARATOR}{both("ready")}'
 
 
+def remote_facts(name: str) -> str:
+    """One line on a model of another server."""
+    facts = SEPARATOR.join([inert(name), both("remote_answers"), both("ready")])
+    return f'<span class="dot" aria-hidden="true">●</span> {facts}'
+
+
 def adapter_table(lines: Sequence[AdapterLine]) -> str:
     """The adapters of this machine and whether they fit the loaded model."""
     caption = f'<h2 class="fold-title">{both("adapters_here")}</h2>'

@@ -7,6 +7,7 @@ from typing import Any
 from llm_app.config import ModelConfig
 from llm_app.engine.loading import LoadedModel
 from llm_app.errors import UserError
+from llm_app.remote.address import REMOTE
 from llm_app.services import Services
 from llm_app.web.failures import SentenceError
 from llm_app.web.runs import views
@@ -25,6 +26,10 @@ def missing_model(spec: Mapping[str, Any], services: Services) -> ModelConfig | 
     Raises: UserError if the spec names no model that could be loaded.
     """
     model = spec.get("model") or {}
+    if model.get("precision") == REMOTE:
+        remote = services.host.remote
+        name = str(model.get("name", ""))
+        return None if remote is not None and remote.name == name else ModelConfig(name)
     device, adapter = model.get("device"), model.get("adapter_name")
     wanted = ModelConfig(
         model=str(model.get("name", "")), adapter=None if adapter is None else str(adapter),
@@ -64,7 +69,10 @@ def bring_model(wanted: ModelConfig | None, services: Services) -> Generator[flo
     if services.queue.jobs():
         raise SentenceError("run_bring_busy")
     host = services.host
-    if wanted.adapter is not None and host.status().state == "ready" and _is_base(host.loaded, wanted):
+    if (
+        wanted.adapter is not None and host.remote is None and host.status().state == "ready"
+        and _is_base(host.loaded, wanted)
+    ):
         host.attach(wanted.adapter)
         return
     services.second.give_back()  # the room that it holds may be what this one needs

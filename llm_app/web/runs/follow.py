@@ -33,6 +33,31 @@ class Tally(Protocol):
         ...
 
 
+class LogReader:
+    """The log of a run, from where the last look ended. Not for two threads at once."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder, self._offset = folder, 0
+
+    def read(self) -> tuple[list[bytes], bool]:
+        """Whole lines that came since, READ_BYTES of them at most; and whether they are the first again.
+
+        That is so where the log was repaired, or its torn end was cut.
+        """
+        try:
+            with (self._folder.path / EVENTS).open("rb") as file:
+                is_anew = os.fstat(file.fileno()).st_size < self._offset
+                if is_anew:
+                    self._offset = 0
+                file.seek(self._offset)
+                data = file.read(READ_BYTES)
+        except FileNotFoundError:
+            return [], False
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.split(b"\n")[:-1], is_anew
+
+
 @dataclass(frozen=True)
 class Look:
     """A run at one moment. `per_second`: samples a second of late, None before it can be told."""
@@ -49,7 +74,7 @@ class Follower:
         self._folder, self._make_tally = folder, make_tally
         self._tally = make_tally(folder)
         self._n_done = 0
-        self._offset = 0
+        self._log = LogReader(folder)
         self._pace: deque[tuple[float, int]] = deque()
         self._lock = threading.Lock()
 
@@ -62,7 +87,10 @@ class Follower:
     def look(self, *, is_running: bool) -> Look:
         """Take in what was appended since the last look."""
         with self._lock:
-            for line in self._new_lines():
+            lines, is_anew = self._log.read()
+            if is_anew:
+                self._tally, self._n_done = self._make_tally(self._folder), 0
+            for line in lines:
                 event = read_event(line)
                 if event is not None:
                     self._tally.add(event)
@@ -80,20 +108,6 @@ class Follower:
         first, n_first = self._pace[0]
         n = self._n_done - n_first
         return n / (now - first) if n > 0 and now > first else None
-
-    def _new_lines(self) -> list[bytes]:
-        try:
-            with (self._folder.path / EVENTS).open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size < self._offset:  # repaired, or its torn end was cut: begin again
-                    self._tally, self._n_done, self._offset = self._make_tally(self._folder), 0, 0
-                file.seek(self._offset)
-                data = file.read(READ_BYTES)
-        except FileNotFoundError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return whole.split(b"\n")[:-1]
 
 
 class Followers:

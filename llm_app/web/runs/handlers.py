@@ -168,6 +168,7 @@ class RunHandlers:
         parts = self._parts
         runs, has_older, page = self._listed(store, asked)
         run = self._shown(store, watched, runs)
+        runs = [run if run and other.id == run.id else other for other in runs]  # it may have begun meanwhile
         turned: Update = {parts.page: page} if page != asked else {}
         if run is None:
             return {**self._nothing(seen), **turned}

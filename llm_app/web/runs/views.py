@@ -50,7 +50,8 @@ def card(
     """
     status = "stopping" if is_stopping and run.status == "running" else run.status
     return (
-        f'<section class="run {TONES.get(run.status, "still")}" aria-label="{inert(when(run.created))}">'
+        f'<section class="run {TONES.get(run.status, "still")}" data-run="{inert(run.id)}"'
+        f' aria-label="{inert(when(run.created))}">'
         f'<header><h3>{inert(when(run.created))}</h3><span class="badge">{status_html(run, status)}</span>'
         f'<span class="about">{inert(about(run))}</span></header>'
         f"{_progress(run, per_second, manner)}{_ending(run, manner)}{body}</section>"
@@ -140,7 +141,9 @@ def _progress(run: Run, per_second: float | None, manner: Manner) -> str:
     total = 0 if run.n_total == manner.unknown and not run.n_done else run.n_total or 0
     share = run.n_done / total if total else 0.0
     facts = [filled(manner.counted, done=run.n_done, total=total)] if total else []
-    if run.status == "running" and total:
+    if run.status == "running" and not total:  # a process that starts reads its libraries for seconds
+        facts.append(filled("run_preparing"))
+    elif run.status == "running":
         facts.append(speed(per_second, manner) if per_second else filled("speed_unknown"))
         if per_second:
             english, chinese = duration(max(0, total - run.n_done) / per_second)

@@ -10,6 +10,7 @@ from llm_app.web import text
 from llm_app.web.benchmark.changes import KINDS, Changes
 from llm_app.web.benchmark.results_cache import Shelf
 from llm_app.web.benchmark.samples_controls import build_browser
+from llm_app.web.buttons import small_button
 from llm_app.web.html import GONE, html, opener
 from llm_app.web.tune.after_handlers import AfterHandlers, Parts
 from llm_app.web.tune.after_views import ADAPTER_FORM, form_choices
@@ -24,16 +25,16 @@ def build_after(services: Services, selected: gr.State, timer: gr.Timer) -> None
     """The part and its handlers. `selected`: the id of the training run that is shown."""
     with gr.Column(elem_classes=["after", GONE], min_width=0, elem_id="tune-after") as box:
         with gr.Row(elem_classes="after-acts", equal_height=False):
-            chat = _button("tune_chat", "tune-chat", variant="primary")
-            helped = _button("tune_helped", "tune-helped")
+            chat = small_button("tune_chat", "tune-chat", variant="primary")
+            helped = small_button("tune_helped", "tune-helped")
             form = gr.Dropdown(
                 form_choices(FORMS), value=ADAPTER_FORM, label=text.label("tune_form"), show_label=False,
                 container=False, filterable=False, interactive=True, min_width=0, scale=0, elem_id="tune-form",
                 elem_classes="pick-form",
             )  # fmt: skip
-            export = _button("tune_export", "tune-export")
-            stop = _button("stop", "tune-after-stop", GONE, variant="stop")
-            fetch = _button("tune_fetch", "tune-fetch", GONE)
+            export = small_button("tune_export", "tune-export")
+            stop = small_button("stop", "tune-after-stop", GONE, variant="stop")
+            fetch = small_button("tune_fetch", "tune-fetch", GONE)
             save = gr.DownloadButton(
                 text.label("result_download_file"), size="sm", scale=0, min_width=0, elem_classes=[GONE],
                 elem_id="tune-download", variant="primary",
@@ -61,9 +62,3 @@ def build_after(services: Services, selected: gr.State, timer: gr.Timer) -> None
     stop.click(handlers.stop, [selected, parts.seen], outputs, **QUICK)
     fetch.click(handlers.fetch, [selected], outputs, **SLOW)
     browser.connect(changes, compared)
-
-
-def _button(name: str, elem_id: str, *classes: str, variant: Any = "secondary") -> gr.Button:
-    return gr.Button(
-        text.label(name), elem_id=elem_id, elem_classes=list(classes), variant=variant, size="sm", scale=0, min_width=0
-    )

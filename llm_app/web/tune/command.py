@@ -33,7 +33,7 @@ def shown_command(
         words += ["--name", asked.name]
     for config in [asked.config, *([search] if search else [])]:
         for name, value in non_defaults(config).items():
-            words += _option_words(name, value)
+            words += option_words(name, value)
     line = shlex.join(words)
     return line if len(set(map(repr, mappings))) < 2 else f"{line}  # and a --mapping of its own for each file"
 
@@ -48,7 +48,8 @@ def _mapping_words(mapping: Mapping) -> list[str]:
     return words if mapping.is_chat or mapping.layout == "text" else [*words, "--raw"]
 
 
-def _option_words(name: str, value: Any) -> list[str]:
+def option_words(name: str, value: Any) -> list[str]:
+    """An option of a dataclass as its flag and value."""
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]

@@ -74,7 +74,8 @@ def curves(caption: Text, lines: Sequence[Line], n_steps: float) -> Markup | Non
         viewBox="0 0 100 100", preserveAspectRatio="none", aria_hidden="true",
     )  # fmt: skip
     y_words = [
-        element("span", _number(tick), class_="y", style=f"top:{_y(tick, low, high):.2f}%") for tick in ticks
+        element("span", word, class_="y", style=f"top:{_y(tick, low, high):.2f}%")
+        for tick, word in zip(ticks, _apart(ticks), strict=True)
     ]
     x_words = [
         element("span", f"{end * share:,.0f}", class_=f"x at-{n}", style=f"left:{100 * share:.0f}%")
@@ -171,8 +172,14 @@ def _round(value: float) -> float:
     return next((step * power for step in (1, 2, 2.5, 5) if step * power >= value * 0.999), 10 * power)
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "\u2212")
+def _apart(values: Sequence[float]) -> list[str]:
+    """Different numbers, with as many digits as it takes to tell them apart."""
+    words = ([_number(value, n_digits) for value in values] for n_digits in range(3, 18))
+    return next(found for found in words if len(set(found)) == len(values))
+
+
+def _number(value: float, n_digits: int = 3) -> str:
+    return f"{value:.{n_digits}g}".replace("-", "\u2212")
 
 
 def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from llm_app.data.types import Note
 from llm_app.errors import UserError
 from llm_app.services import Services
 from llm_app.web import text
-from llm_app.web.failures import SentenceError, failed
+from llm_app.web.failures import SentenceError, failed, tried
 from llm_app.web.gathered import ANSWERS, PAIRS, Gathered
 from llm_app.web.html import GONE, sent, shown, unfolded
 from llm_app.web.tune import data_draft as draft
@@ -239,11 +239,7 @@ class DataHandlers:
         return update
 
     def _try(self, act: Callable[[], Update]) -> Update:
-        """What came of it, or what went wrong; the form stays as it is then."""
-        try:
-            return {self._parts.notice: "", **act()}
-        except Exception as error:
-            return {self._parts.notice: failed(error)}
+        return tried(self._parts.notice, act)
 
 
 def _place(data: Data, place: object) -> int:

@@ -6,6 +6,7 @@ import gradio as gr
 
 from llm_app.services import Services
 from llm_app.web import text
+from llm_app.web.buttons import small_button
 from llm_app.web.failures import SentenceError, failed
 from llm_app.web.html import GONE, html, unfolded
 from llm_app.web.runs.panel import Card
@@ -20,11 +21,11 @@ Update = dict[Any, Any]
 def build_discard(services: Services, trainings: Trainings, card: Card, selected: gr.State) -> None:
     """The button, its question and what they do. The style sheet shows them while a run waits or runs."""
     with card.acts:
-        discard = _button("tune_discard", "tune-discard", "quiet")
+        discard = small_button("tune_discard", "tune-discard", "quiet")
         with gr.Row(elem_classes=["question", "discarding", GONE], equal_height=False) as question:
             html(text.both("tune_discard_question"), elem_classes="ask-box")
-            yes = _button("tune_discard_yes", "tune-discard-yes", variant="stop")
-            keep = _button("run_keep", "tune-discard-keep")
+            yes = small_button("tune_discard_yes", "tune-discard-yes", variant="stop")
+            keep = small_button("run_keep", "tune-discard-keep")
 
     def ask() -> Update:
         return {question: unfolded(True, "question", "discarding"), discard: unfolded(False, "quiet")}
@@ -46,9 +47,3 @@ def build_discard(services: Services, trainings: Trainings, card: Card, selected
     keep.click(back, None, outputs, **QUICK)
     yes.click(throw_away, [selected], outputs, **QUICK)
     selected.change(back, None, outputs, **QUICK)
-
-
-def _button(name: str, elem_id: str, *classes: str, variant: Any = "secondary") -> gr.Button:
-    return gr.Button(
-        text.label(name), elem_id=elem_id, elem_classes=list(classes), variant=variant, size="sm", scale=0, min_width=0
-    )

@@ -9,7 +9,7 @@ from eval.report.markup import Markup, element
 from llm_app.jobs.folder import RunFolder
 from llm_app.jobs.train_log import Begun, Discarded, Phase, Written, told_of
 from llm_app.training.events import Note, Saved, Step, Validation
-from llm_app.web.benchmark.results_markup import block, passage, said, written
+from llm_app.web.benchmark.results_markup import block, passage, said, told, written
 from llm_app.web.runs.views import STATUS
 from llm_app.web.text import STRINGS
 from llm_app.web.tune.curves import Line, Points, curves, spark
@@ -18,6 +18,7 @@ from llm_app.web.views import gigabytes
 LOG_LINES = 60
 SPEED_STEPS = 10  # that the tokens a second are a mean of
 SHOWN_SAMPLES = 4
+MAX_NOTE = 400  # characters
 RISES = 1.02  # a validation loss so much above the best one is said to rise
 TRAINING, VALIDATION = 0, 1  # numbers of their colours
 NOTES = {
@@ -48,24 +49,24 @@ class TrainTally:
             self._note("— ", said(status), f" {event.get('reason') or ''}")
             return
         try:
-            told = told_of(event)
+            found = told_of(event)
         except TypeError:
             return
-        match told:
+        match found:
             case Step():
-                self._add_step(told)
+                self._add_step(found)
             case Validation():
-                self._add_validation(told)
+                self._add_validation(found)
             case Saved():
-                self._note(said("tune_log_best" if told.is_best else "tune_log_saved", step=told.step))
+                self._note(said("tune_log_best" if found.is_best else "tune_log_saved", step=found.step))
             case Note():
-                self._note(_remark(told))
+                self._note(_remark(found))
             case Phase():
-                self._phase = told.phase
+                self._phase = found.phase
             case Begun():
-                self._begun, self._phase = told, None
+                self._begun, self._phase = found, None
             case Written():
-                self.written = told
+                self.written = found
             case Discarded():
                 self.written = None
                 self._note(said("tune_discarded"))
@@ -177,9 +178,9 @@ def _phase(phase: str | None) -> Markup | None:
     return element("p", said(name), "…", class_="phase", role="status") if name in STRINGS else None
 
 
-def _remark(told: Note) -> Markup:
-    words = element("span", written(told.text[:400]), class_="quiet")
-    return element("span", said(NOTES[told.kind]), " ", words) if told.kind in NOTES else words
+def _remark(note: Note) -> Markup:
+    words = element("span", told((note.text[:MAX_NOTE], (note.text_zh or note.text)[:MAX_NOTE])), class_="quiet")
+    return element("span", said(NOTES[note.kind]), " ", words) if note.kind in NOTES else words
 
 
 def _answers(validations: Sequence[Validation]) -> Markup | None:

@@ -10,6 +10,7 @@ from llm_app.web import text
 from llm_app.web.html import html
 from llm_app.web.runs import panel
 from llm_app.web.runs.kind import Kind
+from llm_app.web.runs.trials import Trials
 from llm_app.web.runs.views import ADVICE, Manner
 from llm_app.web.tune.after import build_after
 from llm_app.web.tune.data import build_data, connect_data
@@ -51,7 +52,7 @@ def build_tune_tab(page: gr.Blocks, services: Services) -> None:
     empty = f'<section class="run empty"><p>{text.both("no_tuning_yet")}</p></section>'
     kind = Kind(
         (KIND,), TrainTally, trainings.resume, empty, STEPS, keeps_body=True, aside=TrainTally.aside,
-        is_elsewhere=trainings.is_over_trial,
+        is_elsewhere=Trials().is_over,
     )  # fmt: skip
     panel.connect(page, services, kind, card, history, watched=watched, selected=selected)
     connect_start(services, trainings, start, settings)

@@ -1,7 +1,6 @@
 """Training runs of this program: started, resumed, and thrown away while they run."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from llm_app.data.mix import DatasetSpec
@@ -9,7 +8,6 @@ from llm_app.errors import UserError
 from llm_app.jobs.folder import RunFolder, RunNotFound
 from llm_app.jobs.store import RunStore
 from llm_app.jobs.train import Training, resume_training, start_training
-from llm_app.jobs.train_search import link_of
 from llm_app.services import Services
 from llm_app.training.config import TrainConfig
 from llm_app.web.failures import SentenceError
@@ -21,7 +19,6 @@ class Trainings:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._held: WeakValueDictionary[str, Training] = WeakValueDictionary()
-        self._searches: dict[Path, Path] = {}  # trial -> its search: every look asks, and it never changes
 
     def start(
         self, model: str, datasets: Sequence[DatasetSpec], config: TrainConfig, name: str | None, store: RunStore
@@ -64,12 +61,3 @@ class Trainings:
             self._services.queue.cancel(run_id, owner=store.owner)
         elif state != "over":
             training.discard()
-
-    def is_over_trial(self, folder: RunFolder) -> bool:
-        """Whether a search tried it and is done with it: the leaderboard of the search shows it, while there is one."""
-        search = self._searches.get(folder.path)
-        if search is None:
-            if (link := link_of(folder)) is None:  # as yet
-                return False
-            search = self._searches[folder.path] = folder.path.parent / link[0]
-        return search.is_dir() and not folder.is_locked()

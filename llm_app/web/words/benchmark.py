@@ -80,6 +80,10 @@ STRINGS: dict[str, Text] = {
     "fact_time": ("Time", "预计用时"),
     "fact_memory": ("Memory", "内存"),
     "fact_download": ("Download", "下载"),
+    "sent_elsewhere": (
+        "The questions are sent to {server}. Time and tokens are known there only.",
+        "问题会发送给 {server}。用时和词元数只有那台服务器知道。",
+    ),
     "fact_samples": ("{n:,} samples", "{n:,} 个样本"),
     "fact_generated": ("at most {n:,} generated", "至多生成 {n:,} 个"),
     "fact_scored": ("{n:,} scored", "计分 {n:,} 个"),

@@ -10,9 +10,13 @@ STRINGS: dict[str, Text] = {
     "result_view_versus": ("Compare", "比较"),
     # While it runs
     "classify_so_far": (
-        "right {share:.1%} [{low:.1%}, {high:.1%}]", "正确 {share:.1%} [{low:.1%}, {high:.1%}]",
+        "{figure} {share:.3f} [{low:.3f}, {high:.3f}]", "{figure} {share:.3f} [{low:.3f}, {high:.3f}]",
     ),
-    "classify_n_failed": ("{n:,} rows could not be classified.", "{n:,} 行未能分类。"),
+    "classify_so_far_partial": (
+        "right so far, of the longest texts first: {share:.1%} [{low:.1%}, {high:.1%}]",
+        "目前（先处理最长的文本）正确 {share:.1%} [{low:.1%}, {high:.1%}]",
+    ),
+    "classify_n_failed": ("Rows that could not be classified: {n:,}.", "{n:,} 行未能分类。"),
     "classify_last_rows": ("The last rows", "最近的行"),
     # Rows
     "rows_show": ("Show", "显示"),
@@ -25,7 +29,7 @@ STRINGS: dict[str, Text] = {
     "rows_truth": ("True", "真实"),
     "rows_range": ("Rows {first:,} to {last:,} of {n:,}", "第 {first:,}–{last:,} 行，共 {n:,} 行"),
     "rows_none": ("No row is like this.", "没有符合条件的行。"),
-    "rows_of_cell": ("true {truth}, answered {answer}", "真实为 {truth}，预测为 {answer}"),
+    "rows_of_cell": ("True label: {truth} · answer: {answer}", "真实标签：{truth} · 预测：{answer}"),
     "rows_all_again": ("Show all", "显示全部"),
     "rows_unclassified": ("not classified: {reason}", "未分类：{reason}"),
     "rows_cut": ("{n:,} tokens left out", "省略 {n:,} 个词元"),
@@ -43,11 +47,47 @@ STRINGS: dict[str, Text] = {
     "scores_when_over": ("Scores stand here when the run is over.", "运行结束后，这里会显示分数。"),
     "scores_classifier": ("Classifier", "分类器"),
     "scores_about": (
-        "All classifiers that were run on these rows, the shown one first; with 95 % intervals. Baselines are the bar"
-        " to beat.",
-        "在这些行上运行过的全部分类器，当前的排在最前；括号内为 95% 置信区间。基线是要超过的底线。",
+        "All classifiers that were run on these rows, the shown one first; with 95 % intervals.",
+        "在这些行上运行过的全部分类器，当前的排在最前；括号内为 95% 置信区间。",
     ),
-    "scores_partial": ("{done:,} of {total:,} rows", "{total:,} 行中的 {done:,} 行"),
+    "scores_bars": ("Baselines are the bar to beat.", "基线是要超过的底线。"),
+    "scores_few_rows": (
+        "There are no baselines: they need {least:,} scored rows.", "没有基线：至少需要 {least:,} 行有分数的数据。",
+    ),
+    "scores_many_rows": (
+        "There are no baselines here: of more than {most:,} rows they take long. The command line learns them with"
+        " --baselines.",
+        "此处没有基线：超过 {most:,} 行时耗时较长。可在命令行用 --baselines 计算。",
+    ),
+    "scores_one_truth": (
+        "There are no baselines: all scored rows have the same true label.", "没有基线：有分数的各行真实标签都相同。",
+    ),
+    "scores_unlearned": (
+        "There are no baselines: the texts hold no words that could be counted, or too few of them differ.",
+        "没有基线：文本中没有可统计的词，或彼此不同的文本太少。",
+    ),
+    "scores_partial": (
+        "{done:,} of {total:,} rows, of the longest texts first", "{total:,} 行中的 {done:,} 行（先处理最长的文本）",
+    ),
+    "scores_other_rows": (
+        "on {n:,} rows, of which {shared:,} are among those of the first line",
+        "{n:,} 行，其中 {shared:,} 行与首行相同",
+    ),
+    "scores_learned": (
+        "{title} learned from {n:,} of the table's rows, or was chosen by them: its figures flatter.",
+        "表格中有 {n:,} 行曾用于训练或挑选 {title}：其得分偏高。",
+    ),
+    "scores_one_answer": (
+        "{title} gave the same answer to every row, {label}: it does not tell these rows apart.",
+        "{title} 对每一行的回答都是“{label}”：它没有把这些行区分开。",
+    ),
+    # What a classifier is called
+    "method_zero_shot": ("zero-shot", "零样本"),
+    "zero_shot_examples": ("{n} examples", "{n} 个示例"),
+    "zero_shot_calibrated": ("calibrated", "已校准"),
+    "zero_shot_length": ("by label length", "按标签长度平均"),
+    "zero_shot_template": ("other template", "其他模板"),
+    "zero_shot_words": ("other label words", "其他标签词"),
     "scores_by_class": ("By label", "按标签"),
     "scores_all": ("All figures of {title}", "{title} 的全部指标"),
     "scores_label": ("Label", "标签"),
@@ -86,7 +126,9 @@ STRINGS: dict[str, Text] = {
         "With {n:,} labels the matrix is too wide; these are the commonest mistakes. Press one to read its rows.",
         "共 {n:,} 个标签，矩阵过大；下面是最常见的错误。点击可查看对应的行。",
     ),
-    "confusion_cell": ("true {truth}, answered {answer}: {n:,} rows", "真实为 {truth}，预测为 {answer}：{n:,} 行"),
+    "confusion_cell": (
+        "True label: {truth} · answer: {answer} · {n:,} rows", "真实标签：{truth} · 预测：{answer} · {n:,} 行",
+    ),
     "confusion_only_single": (
         "A confusion matrix needs one label a row and a column of true labels.",
         "混淆矩阵需要每行一个标签，并有真实标签列。",
@@ -103,8 +145,8 @@ STRINGS: dict[str, Text] = {
     "reliability_before": ("As predicted", "预测的概率"),
     "reliability_after": ("After temperature {t:.2f}", "温度 {t:.2f} 之后"),
     "reliability_fitted": (
-        "The temperature was fitted on every other row; both curves are of the rest.",
-        "温度用隔行的一半数据拟合；两条曲线都来自另一半。",
+        "The temperature was fitted on one half of the rows, parted by their text; both curves are of the other half.",
+        "温度用按文本划分的一半行拟合；两条曲线都来自另一半。",
     ),
     "reliability_trained": (
         "The temperature was fitted on the validation rows of its training and is part of the probabilities above.",
@@ -118,8 +160,11 @@ STRINGS: dict[str, Text] = {
     "threshold_about": (
         "From this probability on a row is given the label {label}.", "概率达到该值的行被判为“{label}”。",
     ),
-    "threshold_best": ("Highest F1 at {at:.3f}: {f1:.3f}.", "F1 最高处为 {at:.3f}：{f1:.3f}。"),
-    "threshold_rows": ("Rows with the label", "判为该标签的行数"),
+    "threshold_best": (
+        "Highest F1 on one half of the rows: at {at:.3f}; on the other half it comes to {f1:.3f}.",
+        "在一半行上 F1 最高处为 {at:.3f}；在另一半上为 {f1:.3f}。",
+    ),
+    "threshold_rows": ("Rows given the label", "判为该标签的行数"),
     "threshold_accuracy": ("Accuracy ↑", "准确率 ↑"),
     # Comparison
     "versus_with": ("Compare with", "与之比较"),
@@ -127,13 +172,35 @@ STRINGS: dict[str, Text] = {
         "Nothing else was run on these rows yet. Classify the same table with another classifier.",
         "这些行上还没有别的分类器的结果。请用另一个分类器对同一张表格分类。",
     ),
+    "versus_choose": (
+        "Choose a classifier above: it is compared with the shown one, on the rows that both classified.",
+        "请在上方选择一个分类器，在两者都分类过的行上与当前分类器比较。",
+    ),
     "versus_about": (
-        "{n:,} rows that both classified; the shown classifier against {other}. p-values are corrected over the metrics"
+        "{n:,} rows that both classified; the shown classifier against {title}. p-values are corrected over the metrics"
         " (Holm).",
-        "{n:,} 行两者都已分类；当前分类器对比 {other}。p 值已按 Holm 方法对多个指标校正。",
+        "{n:,} 行两者都已分类；当前分类器对比 {title}。p 值已按 Holm 方法对多个指标校正。",
+    ),
+    "versus_gone": (
+        "That classifier is no longer among those to compare with. Choose again.", "该分类器已不可比较。请重新选择。",
     ),
     # Training
     "train_curve": ("Error on training and validation rows (↓ better)", "训练与验证行上的错误率（↓ 越低越好）"),
+    "train_curve_on": (
+        "Error on {n_training:,} training and {n_validation:,} validation rows (↓ better)",
+        "{n_training:,} 行训练数据与 {n_validation:,} 行验证数据上的错误率（↓ 越低越好）",
+    ),
+    "train_no_gain_yet": ("no step beats the start", "没有任何一步超过起点"),
+    "train_phase_data": ("Reading the data", "正在读取数据"),
+    "train_phase_model": ("Loading the model that it begins from", "正在加载起始模型"),
+    "train_phase_baselines": ("Learning the baselines", "正在训练基线"),
+    "train_phase_first": ("Measuring before the first step", "正在测量训练前的表现"),
+    "train_phase_writing": ("Writing and scoring what was learned", "正在写出并评分"),
+    "train_method_encoder": ("Encoder (minutes)", "编码器（数分钟）"),
+    "train_method_lora": ("LoRA head on the chat model (many minutes)", "对话模型上的 LoRA 分类头（较久）"),
+    "train_method_lstm": ("LSTM (about a minute)", "LSTM（约一分钟）"),
+    "train_method_tfidf": ("TF-IDF (seconds)", "TF-IDF（数秒）"),
+    "train_method_features": ("Features of words (seconds)", "词特征（数秒）"),
     "train_error_training": ("training", "训练"),
     "train_error_validation": ("validation", "验证"),
     "train_error_test": ("test", "测试"),
@@ -145,6 +212,10 @@ STRINGS: dict[str, Text] = {
     "train_training_loss": ("Training loss ↓", "训练损失 ↓"),
     "train_method": ("Method", "方法"),
     "train_scored_on": ("on {n:,} rows of the {part} part", "{part}部分的 {n:,} 行"),
+    "train_scored_chosen": (
+        "These rows also chose weights and temperature, so that the scores flatter; a test share keeps some apart.",
+        "这些行也用于选择权重和温度，因此得分偏高；设置测试集比例可另留一部分。",
+    ),
     "part_test": ("test", "测试"),
     "part_validation": ("validation", "验证"),
     "method_encoder": ("encoder", "编码器"),

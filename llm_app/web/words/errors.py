@@ -33,6 +33,8 @@ ERRORS_ZH: dict[str, str] = {
     "no_space": "磁盘空间不足",
     "internal_error": "生成过程出错",
     "ask_again": "有样本尚未得到回答，请稍后继续该次运行",
+    "model_is_remote": "此功能需要本机上的模型，而当前回答的模型在另一台服务器上",
+    "remote_failed": "另一台服务器没有完成请求",
     "cancelled": "已取消",
     "not_allowed_in_public_mode": "公开演示页面不允许此操作",
     "run_not_found": "没有这次运行",

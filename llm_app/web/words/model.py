@@ -27,6 +27,15 @@ STRINGS: dict[str, Text] = {
     ),
     "ready": ("ready", "就绪"),
     "context_of": ("context {n:,} tokens", "上下文 {n:,} 词元"),
+    "remote_answers": (
+        "on another server, which is sent what you write",
+        "位于另一台服务器，你输入的内容会发送给它",
+    ),
+    "remote_needs": (
+        "A model on another server: what you write, and what benchmarks ask, is sent there. Nothing is sent before you"
+        " press Load.",
+        "位于另一台服务器的模型：你输入的内容和评测的问题都会发送给它。点击“加载”之前不会发送任何内容。",
+    ),
     "no_template": (
         "no chat template: plain completion used",
         "该模型没有对话模板，按普通续写处理",

@@ -34,6 +34,7 @@ STRINGS: dict[str, Text] = {
     "samples_per_second": ("{n:,.1f} samples/s", "{n:,.1f} 样本/秒"),
     "samples_per_minute": ("{n:,.1f} samples/min", "{n:,.1f} 样本/分"),
     "speed_unknown": ("measuring the speed", "正在测速"),
+    "run_preparing": ("preparing", "准备中"),
     "samples_of": ("{done:,} of {total:,} samples", "{done:,} / {total:,} 个样本"),
     "time_left": ("{time} left", "剩余 {time}"),
     "run_progress": ("Progress", "进度"),

@@ -146,7 +146,6 @@ STRINGS: dict[str, Text] = {
         "在适配器列表中的名称；留空则自动命名。",
     ),
     # Search
-    "search_best": ("best validation loss {loss:.4g}", "最低验证损失 {loss:.4g}"),
     "search_loss": ("Validation loss ↓", "验证损失 ↓"),
     "search_steps": ("Steps", "步数"),
     "search_time": ("Time", "用时"),
