@@ -7,6 +7,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from llm_app.classify.config import ClassifierConfig, ZeroShotConfig
+from llm_app.classify.entities.config import EntityConfig
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig
 from llm_app.flags import describe_range, flag_of
 from llm_app.options import kind_of, options_of
@@ -28,6 +29,7 @@ Read once at start.
 | `PROOFBENCH_HOME` | `~/.proofbench` | Everything the program keeps. Models are offered from its folder `models`, adapters from `adapters`. |
 | `PROOFBENCH_DATA` | none | A data folder laid out as the hub lays out data repositories. |
 | `PROOFBENCH_PUBLIC` | off | `1` makes it a public demo: listed models only, no paths from visitors, nothing downloaded. A Hugging Face Space is one by itself. |
+| `PROOFBENCH_REMOTE_KEY`, `PROOFBENCH_REMOTE_KEY_FILE` | none | The key of a [model on another server](remote.md), or a file whose first line is the key. |
 | `HF_HOME`, `HF_HUB_OFFLINE` | the hub's own | Where hub models are cached, and `1` to never ask the hub. |
 
 Telemetry of the libraries is switched off in any case.
@@ -37,9 +39,10 @@ SECTIONS = (
     ("Model", "`chat`, `serve`; the model bar of the page", ModelConfig),
     ("Sampling", "`chat`; the options of the Chat tab; fields of the API where it has them", SamplingConfig),
     ("Prompt of a classification", "`classify`; the Classify tab; fields of `/v1/classify`", ZeroShotConfig),
-    ("Training of a classifier", "`classify train`, `classify glue`; the Classify tab", ClassifierConfig),
+    ("Training of a classifier", "`classify train`, `classify search`, `classify glue`; the Classify tab", ClassifierConfig),
+    ("Training of a tagger", "`classify entities train`", EntityConfig),
     ("Training", "`train`, `search`; the Tune tab", TrainConfig),
-    ("Search", "`search`; the Tune tab", SearchConfig),
+    ("Search", "`search`, `classify search`; the Tune and the Classify tab", SearchConfig),
     ("Server", "`serve`, `python app.py`", ServeConfig),
 )
 

@@ -13,8 +13,7 @@ import pytest
 
 from llm_app.config import ModelConfig, SamplingConfig, ServeConfig, Settings
 from llm_app.engine.host import Host
-from llm_app.engine.request import Stream
-from llm_app.messages import Delta
+from llm_app.messages import Delta, Stream
 
 COMMAND = """
 import argparse, sys
@@ -49,7 +48,7 @@ def running(
 def have_free(monkeypatch: pytest.MonkeyPatch, n_bytes: float | Callable[[], float]) -> None:
     """The machine says that so much memory is free."""
     read = n_bytes if callable(n_bytes) else lambda: n_bytes
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=read()))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=read(), total=10**9))
 
 
 def ids_of(stream: Stream) -> list[int]:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 WORDS = {"config", "errors", "messages", "logs", "options"}
-CORE = WORDS | {"engine", "training", "data", "eval"}
+CORE = WORDS | {"engine", "remote", "training", "data", "eval"}
 USES = CORE | {"chat", "classify", "conversations", "jobs", "learn", "services", "votes"}
 
 # Room -> what it may import of this project, besides itself. A new room gets a line here.
@@ -25,7 +25,9 @@ ARROWS = {
     "flags": {"options"},
     "spoken": set(),
     "eval": set(),
-    "engine": WORDS,
+    "key_file": {"errors"},
+    "remote": WORDS | {"key_file"},
+    "engine": WORDS | {"remote"},
     "data": WORDS | {"eval"},
     "training": WORDS | {"data", "engine"},
     "chat": CORE,
@@ -36,17 +38,22 @@ ARROWS = {
     "services": CORE | {"jobs"},
     "votes": WORDS | {"eval", "jobs"},
     "web": USES,
-    "api": USES,
+    "api": USES | {"key_file"},
     "terminal": USES,
     "benchmark_cli": USES | {"flags", "spoken", "check_cli", "compare_cli"},
     "check_cli": USES,
     "classify_cli": USES | {
-        "flags", "spoken", "classify_entities_cli", "classify_glue_cli", "classify_topics_cli", "classify_train_cli",
+        "data_flags", "flags", "spoken", "classify_entities_cli", "classify_glue_cli", "classify_search_cli",
+        "classify_text_cli", "classify_topics_cli", "classify_train_cli",
     },
-    "classify_entities_cli": USES | {"flags", "spoken", "classify_topics_cli"},
+    "classify_entities_cli": USES | {
+        "data_flags", "flags", "spoken", "classify_text_cli", "classify_topics_cli", "classify_train_cli", "train_cli",
+    },
     "classify_glue_cli": USES | {"flags", "spoken", "classify_train_cli", "train_cli"},
-    "classify_topics_cli": USES | {"flags", "spoken"},
-    "classify_train_cli": USES | {"flags", "spoken", "train_cli"},
+    "classify_search_cli": USES | {"flags", "spoken", "search_cli", "classify_train_cli"},
+    "classify_text_cli": USES | {"spoken"},
+    "classify_topics_cli": USES | {"data_flags", "flags", "spoken", "classify_text_cli"},
+    "classify_train_cli": USES | {"data_flags", "flags", "spoken", "train_cli"},
     "compare_cli": USES,
     "data_flags": WORDS | {"data", "votes"},
     "export_cli": USES | {"flags", "perplexity_cli"},
@@ -82,6 +89,7 @@ HOMES = {
     "gradio": {"web"},
     "fastapi": {"api"},
     "starlette": {"api", "web"},
+    "httpx": {"remote"},
     "uvicorn": {"http_server"},
 }
 

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from llm_app.classify.config import EXPLANATIONS
 from llm_app.classify.folder import ClassifierFile, write_note
+from llm_app.classify.learned import write_learned
+from llm_app.classify.table import item_digest
+from llm_app.classify.types import Item
 from llm_app.cli import main
+from tests.classify.making import make_encoder
 
 TABLE = "text,truth\nthe quick brown fox,negative\nhello world,positive\n,positive\none two,three,four\nhow are you,\n"
 LABELS = ("--labels", "negative,positive")
@@ -85,10 +90,39 @@ def test_baselines_stand_beside_the_classifier_with_a_verdict(
     lines = [f"{word} {n},{label}" for n in range(20) for word, label in (("good", "positive"), ("bad", "negative"))]
     path.write_text("\n".join(["text,label", *lines]))
     assert main(["classify", "--model", usual, "--input", str(path), "--text-column", "text", "--truth-column", "label",
-                 "--json", str(tmp_path / "scores.json"), "--baselines"]) == 0  # fmt: skip
+                 "--json", str(tmp_path / "scores.json")]) == 0  # fmt: skip
     said = capsys.readouterr().out
-    assert said.split("\n")[0].split() == ["usual", "majority", "tf-idf"]
-    assert "usual is worse than tf-idf on words.csv: 50.0 % against 100.0 % (accuracy)" in said
+    assert said.split("\n")[0].split() == ["usual", "majority", "tfidf"]
+    assert "usual is worse than tfidf on words.csv: 50.0 % against 100.0 % (accuracy)" in said
+
+
+def test_U10_rows_that_a_classifier_learned_from_are_told_and_counted_and_baselines_are_left_out_on_demand(
+    usual: str, home: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned = [item_digest(Item(words)) for words in ("Hello  WORLD", "something else")]
+    write_learned(home / "classifiers" / usual, learned)
+    asked = ["classify", "--model", usual, "--input", str(table), "--text-column", "text"]
+    scores = tmp_path / "scores.json"
+    assert main([*asked, "--truth-column", "truth", "--no-baselines", "--json", str(scores)]) == 0
+    said, written = capsys.readouterr().err, json.loads(scores.read_text())
+    assert "1 rows are among those that the classifier learned from or was chosen by: its scores flatter" in said
+    assert written["classifier"]["learned"] == 1 and written["baselines"] == {} and "no baselines" not in said
+    assert main([*asked, "--output", str(tmp_path / "out.csv")]) == 0
+    assert "flatter" not in capsys.readouterr().err, "nothing is scored"
+
+
+def test_a_classifier_that_has_the_name_of_a_baseline_is_not_mistaken_for_it(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, path = home / "classifiers" / "majority", tmp_path / "words.csv"
+    folder.mkdir(parents=True)
+    write_note(folder, ClassifierFile("majority", "single", ("negative", "positive"), shares=(0.6, 0.4)))
+    lines = [f"{word} {n},{label}" for n in range(6) for word, label in (("good", "positive"), ("bad", "negative"))]
+    path.write_text("\n".join(["text,label", *lines, "good indeed,positive"]))
+    assert main(["classify", "--model", "majority", "--input", str(path), "--text-column", "text", "--truth-column",
+                 "label", "--json", str(tmp_path / "scores.json")]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "majority (trained)" in said.split("\n")[0] and "46.2 % against" in said
 
 
 def test_one_text_gets_probabilities_and_the_words_that_decided(
@@ -103,6 +137,20 @@ def test_one_text_gets_probabilities_and_the_words_that_decided(
         "hello", "quick", "world",
     ]  # fmt: skip
     assert " ms" in said.err and "what decided" in said.err
+
+
+def test_an_encoder_says_which_words_decided_by_its_gradient(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, written = make_encoder(tmp_path / "tiny"), tmp_path / "one.json"
+    asked = ["classify", "good film", "--model", str(folder), "--json", str(written), "--explain"]
+    found = {}
+    for how in EXPLANATIONS:
+        assert main([*asked, how]) == 0
+        found[how] = json.loads(written.read_text())
+    assert [found[how]["explained_by"] for how in EXPLANATIONS] == list(EXPLANATIONS)
+    assert found["gradient"]["words"] != found["leave-one-out"]["words"]
+    assert "gradient times input" in capsys.readouterr().err
 
 
 def test_strict_refuses_a_text_that_is_too_long_in_its_row(table: Path, tiny_llama: Path, tmp_path: Path) -> None:
@@ -121,16 +169,48 @@ def test_strict_refuses_a_text_that_is_too_long_in_its_row(table: Path, tiny_lla
     (["hi", "--input", "a.csv"], "Give one of these: a TEXT, a table with --input FILE, or --resume RUN."),
     (["hi", "--text-column", "a"], "--text-column does not go with this: only a table has it."),
     (["--input", "a.csv", "--pair", "b", "--output", "c"], "--pair does not go with this: only a TEXT has it."),
+    (["--input", "a.csv", "--explain", "gradient", "--output", "c"],
+     "--explain does not go with this: only a TEXT has it."),
     (["--input", "a.csv"], "Say where the labelled table goes: --output OUT.csv"),
     ([" "], "The text is empty. Write something first."),
     (["--input", "a.csv", "--output", "b.csv", "--baselines"],
      "--baselines needs the true labels: --truth-column NAME"),
+    (["--input", "a.csv", "--output", "b.csv", "--kind", "multi"],
+     "--kind says what the truth column holds: give --truth-column too."),
+    (["--input", "a.csv", "--output", "b.csv", "--truth-column", "l", "--label-separator", ","],
+     "--label-separator goes with --kind multi: several labels in a cell."),
+    (["--resume", "abcdefghijkl", "--precision", "fp32"],
+     "--precision does not go with this: a resumed run keeps its own options."),
 ])  # fmt: skip
 def test_flags_that_do_not_go_together_are_told(
     home: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["classify", *arguments]) == 2
     assert capsys.readouterr().err.strip() == sentence
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (["--template", "{text}:"], "usual is a trained classifier, which makes no use of --template: leave it out."),
+    (["--precision", "fp32"], "usual is a trained classifier, which makes no use of --precision: leave it out."),
+    (["--threshold", "nan"], "A threshold is a probability, from 0 to 1, not nan."),
+])
+def test_a_trained_classifier_refuses_what_it_makes_no_use_of(
+    usual: str, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", "some text", "--model", usual, *arguments]) == 2
+    assert capsys.readouterr().err.strip() == sentence
+
+
+def test_a_threshold_for_three_labels_is_refused_before_there_is_a_run(
+    table: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home / "classifiers" / "three"
+    folder.mkdir(parents=True)
+    write_note(folder, ClassifierFile("majority", "single", ("a", "b", "c"), shares=(0.2, 0.3, 0.5)))
+    asked = ["classify", "--model", "three", "--input", str(table), "--text-column", "text", "--threshold", "0.3"]
+    assert main([*asked, "--output", str(tmp_path / "out.csv")]) == 2
+    assert "A threshold is for one of two labels" in capsys.readouterr().err
+    assert not (home / "runs").exists() or not list((home / "runs").iterdir())
 
 
 def test_a_model_without_a_trained_head_is_refused_without_labels(

@@ -14,6 +14,7 @@ from llm_app.classify.zero_shot import ZeroShot
 from tests.live import MODEL, Live, running
 
 LABELS = ["negative", "positive"]
+MANY = tuple(f"label {number}" for number in range(200))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def live(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with running(tmp_path_factory.mktemp("home"), tiny_llama) as server:
         for name, kind, labels, shares in (
             ("usual", "single", ("no", "yes"), (0.3, 0.7)), ("tags", "multi", ("a", "b"), (0.6, 0.2)),
-            ("mean", "regression", ("score",), (2.5,)),
+            ("mean", "regression", ("score",), (2.5,)), ("many", "single", MANY, (1 / len(MANY),) * len(MANY)),
         ):  # fmt: skip
             folder = server.services.settings.classifiers / name
             folder.mkdir(parents=True)
@@ -89,12 +90,16 @@ def test_what_is_too_long_is_cut_and_counted_or_refused_where_it_stands(live: Li
     ({"input": [["a"]]}, 400, "input", "list of pairs"),
     ({"input": ["a"] * 1001}, 400, "input", "1000"),
     ({"input": ["a"] * 1000, "labels": [str(n) for n in range(200)]}, 400, "input", "inputs times labels"),
+    ({"input": ["a"] * 1000, "model": "many", "labels": None}, 400, "input", "inputs times labels"),
     ({"input": "a", "template": "no place"}, 400, "template", "{text}"),
     ({"input": "a", "normalisation": "mean"}, 400, "normalisation", "sum, length"),
     ({"input": "a", "words": ["x"]}, 400, "words", "1 label words for 2 labels"),
     ({"input": "a", "model": "usual"}, 400, "labels", "its own labels"),
     ({"input": "a", "model": "../usual"}, 404, "model", "not loaded"),
     ({"input": "a", "n_examples": 2}, 400, "n_examples", ""),
+    ({"input": "a", "labels": ["x", "y", "z"], "threshold": 0.5}, 400, "threshold", "for one of two labels"),
+    ({"input": "a", "model": "mean", "labels": None, "threshold": 0.5}, 400, "threshold", "for one of two labels"),
+    ({"input": "a", "threshold": 1.5}, 400, "threshold", "1"),
 ])  # fmt: skip
 def test_wrong_requests_are_refused_in_one_sentence(
     live: Live, body: dict[str, Any], status: int, param: str, sentence: str

@@ -114,7 +114,7 @@ def fail_after(model: torch.nn.Module, n_passes: int, error: Exception) -> torch
         if passed > n_passes:
             raise error
 
-    return model.model.layers[0].mlp.register_forward_pre_hook(hook)
+    return model.model.embed_tokens.register_forward_pre_hook(hook)
 
 
 def test_C9_a_fault_in_the_middle_keeps_the_text_names_a_number_and_the_next_message_works(host: Host) -> None:

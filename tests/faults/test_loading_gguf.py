@@ -110,7 +110,7 @@ def test_L12_what_does_not_fit_is_told_in_numbers_with_a_precision_that_would(
     whole: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = find_model("embedded", settings)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("", (), {"available": 450_000_000}))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("", (), {"available": 450_000_000, "total": 10**9}))
     estimate = fit.estimate(entry, ModelConfig(precision="fp32"))
     assert not estimate.fits
     with pytest.raises(DoesNotFit, match=r"^Needs about 0\.8 GB, 0\.5 GB free; int8 would need 0\.4 GB\.$"):
@@ -119,7 +119,7 @@ def test_L12_what_does_not_fit_is_told_in_numbers_with_a_precision_that_would(
 
 
 def test_L12_where_nothing_fits_the_advice_is_another(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("", (), {"available": 1_000_000}))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("", (), {"available": 1_000_000, "total": 10**9}))
     with pytest.raises(DoesNotFit, match="Close other programs or choose a smaller model"):
         fit.require(fit.estimate(find_model("embedded", settings), ModelConfig()))
 

@@ -254,7 +254,7 @@ def test_L20_a_load_can_be_cancelled_and_the_model_before_stays(tiny_llama: Path
     from llm_app.web.model.loader import Loader
 
     with serving(tmp_path, tiny_llama) as site:
-        loader = Loader(site.host, site.services.second, site.services.settings)
+        loader = Loader(site.host, site.services.give_back, site.services.settings)
         loader.load(ModelConfig("tiny", precision="bf16"), "id")
         loader.cancel()
         wait_for(lambda: not loader.is_busy, 20)

@@ -1,10 +1,15 @@
-"""Training on the page under faults: rows W1, W4, W6, W9, T11 and T13 of the fault table."""
+"""Data and training on the page under faults: rows W1, W4, W6, W9, T11, T13, U17, U20 and U23 of the fault table."""
 
+import hashlib
+import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from gradio.utils import get_upload_folder
 
 from tests.live import wait_for
 from tests.web.bench import press
@@ -88,3 +93,54 @@ def test_T13_W9_a_public_page_says_before_the_start_that_nothing_is_kept_and_tak
         assert "keeps nothing" in words and "download your adapter" in words
         frame = site.ask("tune-take", "click", "visitor", tune_path="/etc/passwd")
         assert "request" in str(site.shown(frame, "tune-data-notice", ("tune-take", "click")))
+
+
+def unfinished_upload(site: Site) -> socket.socket:
+    """A connection on which half of a file was sent."""
+    head = (
+        "POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        '--x\r\nContent-Disposition: form-data; name="files"; filename="half.csv"\r\n\r\n'
+    )
+    connection = socket.create_connection(("127.0.0.1", httpx.URL(site.url).port or 0))
+    connection.sendall(head.encode() + b"a" * 100_000)
+    return connection
+
+
+def test_U17_uploads_that_break_off_in_the_middle_leave_nothing_behind(site: Site) -> None:
+    folder = Path(get_upload_folder())
+
+    def n_files() -> int:
+        return sum(path.is_file() for path in folder.rglob("*"))
+
+    before = n_files()
+    with unfinished_upload(site):
+        wait_for(lambda: n_files() == before + 1, 10)
+        for _ in range(200):
+            unfinished_upload(site).close()
+    wait_for(lambda: n_files() == before, 10)
+
+
+def test_U20_a_cell_that_names_a_file_is_text(site: Site) -> None:
+    secret = site.services.settings.home / "secret.txt"
+    secret.write_text("TOP-SECRET-MARK", encoding="utf-8")
+    file = json.dumps({"path": str(secret), "meta": {"_type": "gradio.FileData"}}).replace('"', '""')
+    frame = site.ask("table-read", "click", "u20", table_paste=f'text,label\n"{file}",x\nfine,y\n')
+    shown = site.shown(frame, "table-preview", ("table-read", "click"))
+    assert "gradio.FileData" in shown and "TOP-SECRET-MARK" not in json.dumps(frame)
+    assert "gradio_api/file=" not in json.dumps(frame)
+
+
+def test_U23_an_upload_has_an_address_that_its_content_does_not_tell_and_none_once_it_was_read(site: Site) -> None:
+    table = b"text,label\nnobody else's business,x\nfine,y\n"
+    (path,) = site.client.post("/gradio_api/upload", files={"files": ("mine.csv", table)}).json()
+    place = Path(path).parent
+    with httpx.Client(base_url=site.url) as stranger:
+        plain = place.parent / hashlib.sha256(table).hexdigest() / "mine.csv"  # gradio salts it
+        guesses = [place, place.parent, plain, path[:-1], place.parent / "*" / "mine.csv", place.parent / "mine.csv"]
+        for guess in guesses:
+            assert stranger.get(f"/gradio_api/file={guess}").status_code == 403, guess
+        file = {"path": path, "orig_name": "mine.csv", "meta": {"_type": "gradio.FileData"}}
+        frame = site.ask("table-file", "upload", "u23", table_file=file)
+        assert "2 rows" in site.shown(frame, "table-about", ("table-file", "upload"))
+        assert stranger.get(f"/gradio_api/file={path}").status_code == 403

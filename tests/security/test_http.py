@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 import llm_app.api
-from llm_app.api.access import is_api_path, read_api_key
+from llm_app.api.access import is_api_path
 from llm_app.config import ServeConfig
 from llm_app.errors import UserError
+from llm_app.key_file import read_key_file
 from tests import tiny
 from tests.live import HELLO, MODEL, Live, running
 
@@ -64,11 +65,11 @@ def test_X1_the_key_is_compared_as_a_digest_in_constant_time() -> None:
 
 def test_X1_the_key_file_is_read_by_its_first_line_and_an_unusable_one_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("  sk-one \nsk-two\n")
-    assert read_api_key(str(tmp_path / "key")) == "sk-one"
+    assert read_key_file(str(tmp_path / "key"), param="api_key_file") == "sk-one"
     (tmp_path / "empty").write_text("\n")
     for name in ("empty", "missing", "."):
         with pytest.raises(UserError) as caught:
-            read_api_key(str(tmp_path / name))
+            read_key_file(str(tmp_path / name), param="api_key_file")
         assert caught.value.param == "api_key_file"
 
 
