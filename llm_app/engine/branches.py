@@ -4,7 +4,7 @@ All tokens of all trees lie in one row, through which linear layers go at full s
 a token sees the base, the trunk of its tree and what stands before it on its own branch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from llm_app.engine import attention
 from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.pace import use_all_threads
 
@@ -27,6 +28,7 @@ class TreeLayout:
     n_base: int
     trees: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
     device: torch.device
+    reads: Tensor | None = field(init=False, default=None)  # (m,) tokens whose last states are read; None: all
     ids: Tensor = field(init=False)  # (1, n)
     positions: Tensor = field(init=False)  # (1, n)
     trunk_offsets: list[int] = field(init=False, default_factory=list)  # of each tree, in the row
@@ -63,6 +65,11 @@ class TreeLayout:
         self._branches[tree, place] = branch_of
         self._is_causal = self.n_base == 0 and all(len(tails) <= 1 for _, tails in self.trees)
 
+    def read_only(self, tokens: Collection[int]) -> None:
+        """Of the others the last states may be anything."""
+        wanted = sorted(set(tokens))
+        self.reads = None if len(wanted) == self.ids.numel() else torch.tensor(wanted, dtype=torch.long).to(self.device)
+
     def mask(self, window: int | None) -> Tensor:
         """Which keys each token sees, tree by tree: (trees, 1, widest, n_base + widest)."""
         if window not in self._masks:
@@ -88,15 +95,13 @@ class TreeLayout:
         """
         is_alone = len(self.trees) == 1  # then the row is the tree
         trees = query if is_alone else self._apart(query[0])
-        group = query.shape[1] // key.shape[1]
-        keys, values = (
-            (each if is_alone else self._with_base(each[0])).repeat_interleave(group, dim=1) for each in (key, value)
-        )
-        # Padding stands behind the tokens, where none of them looks; without a mask half of the products are left out.
-        is_causal = self._is_causal and (window is None or window >= trees.shape[2])
-        out = torch.nn.functional.scaled_dot_product_attention(
-            trees, keys, values, attn_mask=None if is_causal else self.mask(window), is_causal=is_causal, scale=scale
-        ).transpose(1, 2)
+        keys, values = (each if is_alone else self._with_base(each[0]) for each in (key, value))
+        # Padding stands behind the tokens, where none of them looks.
+        n_keys = keys.shape[2]
+        if self._is_causal and n_keys > attention.NEAR and (window is None or window >= n_keys):
+            out = attention.attend_causally(trees, keys, values, scale).transpose(1, 2)
+        else:
+            out = attention.attend(trees, keys, values, self.mask(window), scale).transpose(1, 2)
         return out if is_alone else out.flatten(0, 1).index_select(0, self._scatter)[None]
 
     def _apart(self, row: Tensor) -> Tensor:
@@ -156,7 +161,7 @@ class Reading:
         self._is_split = is_split
 
     def states(self, layout: TreeLayout, branch: Branch) -> Tensor:
-        """What the output layer reads after each token: (n, size); logits where the parts do not split."""
+        """What the output layer reads after each token that is read: (n, size); logits where the parts do not split."""
         use_all_threads()
         arguments = {
             "input_ids": layout.ids,

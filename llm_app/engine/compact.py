@@ -22,7 +22,7 @@ from transformers.models.mistral.modeling_mistral import MistralAttention
 from llm_app.engine.branches import TreeLayout
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache, attend
 from llm_app.engine.one_token import Norm, OneToken
-from llm_app.engine.packed import PackedLinear
+from llm_app.engine.packed import WIDE_ROWS, PackedLinear, gated_product
 
 log = logging.getLogger(__name__)
 FAMILY = (LlamaModel, MistralModel, Qwen2Model, Qwen3Model)
@@ -99,7 +99,7 @@ class CompactPass:
         layout: Layout | TreeLayout | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """The last hidden states, (rows, new, size), of tokens (rows, new)."""
+        """The last hidden states, (rows, new, size), of tokens (rows, new); 0 where the layout says none is read."""
         if layout is None or position_ids is None:
             return self._otherwise(
                 input_ids=input_ids, position_ids=position_ids, past_key_values=past_key_values, **kwargs
@@ -108,20 +108,28 @@ class CompactPass:
         rows, n_new, size = x.shape
         turn = self.turn(x, position_ids)
         x = x.view(rows * n_new, size)
-        states = self._norm(self.through(x, turn, past_key_values, layout, rows)).view(rows, n_new, size)
-        return BaseModelOutputWithPast(last_hidden_state=states, past_key_values=past_key_values)
+        states = self._norm(self.through(x, turn, past_key_values, layout, rows))
+        if layout.reads is not None:
+            states = states.new_zeros(x.shape).index_copy_(0, layout.reads, states)
+        return BaseModelOutputWithPast(
+            last_hidden_state=states.view(rows, n_new, size), past_key_values=past_key_values
+        )
 
     def through(
         self, x: Tensor, turn: "_Turn", cache: Any, layout: Layout | TreeLayout, rows: int, *, is_shared: bool = False
     ) -> Tensor:
-        """States (tokens, size) through all layers; `is_shared`: a token alone goes the way of many, too."""
+        """States (tokens, size) through all layers, where the layout tells what is read those (read tokens, size).
+
+        `is_shared`: a token alone goes the way of many, too.
+        """
         if self._one_token is not None and isinstance(layout, Layout) and not is_shared:
             states = self._one_token(x, turn.cos, turn.sin, cache, layout)
             if states is not None:
                 return states
-        for layer in self.layers:
+        *layers, last = self.layers
+        for layer in layers:
             x = layer(x, turn, cache, layout, rows)
-        return x
+        return last(x, turn, cache, layout, rows, layout.reads)
 
     def turn(self, x: Tensor, positions: Tensor) -> "_Turn":
         """The rotation of tokens at positions (rows, new), in the dtype of `x`."""
@@ -146,9 +154,9 @@ class _Turn:
 class _Joint:
     """Linear layers that read the same input, or one; a single product where the weights can stand in one matrix."""
 
-    def __init__(self, *parts: nn.Linear) -> None:
+    def __init__(self, *parts: nn.Linear, with_copies: bool = True) -> None:
         self._parts = parts
-        self.whole = PackedLinear.joined(parts)
+        self.whole = PackedLinear.joined(parts, with_copies=with_copies)
         self._sizes = [part.out_features for part in parts]
         self.n_parts = len(parts)
 
@@ -167,31 +175,66 @@ class _Joint:
         return torch.cat(pieces, -1)
 
 
+class _Gated:
+    """What goes into the last product of a layer: act(gate) * up."""
+
+    def __init__(self, gated: Any) -> None:
+        self._gate, self._up = gated.gate_proj, gated.up_proj
+        # Of a module's call and of the operation in it, the call takes longer.
+        self._act, self.is_silu = gated.act_fn.forward, isinstance(gated.act_fn, nn.SiLU | SiLUActivation)
+        self.joint = _Joint(self._gate, self._up, with_copies=False)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(tokens, size) to (tokens, inner size)."""
+        if self.is_silu and not self._gate._forward_hooks and not self._up._forward_hooks:
+            output = gated_product(x, self._gate, self._up)
+            if output is not None:
+                return output
+        if self.joint.whole is None or len(x) >= WIDE_ROWS:
+            return self._act(self._gate(x)) * self._up(x)
+        gate, up = self.joint(x).chunk(2, -1)
+        return self._act(gate) * up
+
+
 class _Layer:
     """One layer: attention, then the gated product."""
 
     def __init__(self, layer: Any, number: int) -> None:
         attention, gated = layer.self_attn, layer.mlp
-        first, last = (attention.q_proj, attention.k_proj, attention.v_proj), (gated.gate_proj, gated.up_proj)
-        self.modules: list[nn.Linear] = [*first, attention.o_proj, *last, gated.down_proj]  # on which adapters hang
+        first = attention.q_proj, attention.k_proj, attention.v_proj
+        # On which adapters hang.
+        self.modules: list[nn.Linear] = [
+            *first, attention.o_proj, gated.gate_proj, gated.up_proj, gated.down_proj
+        ]  # fmt: skip
         self._number, self._attention = number, attention
         size = attention.head_dim
         self.counts = (attention.q_proj.out_features // size, attention.k_proj.out_features // size, size)
         self.window, self.scale = _window(attention), attention.scaling
-        self.joints = _Joint(*first), _Joint(attention.o_proj), _Joint(*last), _Joint(gated.down_proj)
-        self._heads, self._out, self._gate_and_up, self._down = self.joints
-        # Of a module's call and of the operation in it, the call takes longer.
-        self._act, self.is_silu = gated.act_fn.forward, isinstance(gated.act_fn, nn.SiLU | SiLUActivation)
+        self._heads, self._out, self._down = _Joint(*first), _Joint(attention.o_proj), _Joint(gated.down_proj)
+        self._gated = _Gated(gated)
+        self.is_silu, self.joints = self._gated.is_silu, (self._heads, self._out, self._gated.joint, self._down)
         self.norms = (Norm(layer.input_layernorm), Norm(layer.post_attention_layernorm))
         has_norms = hasattr(attention, "q_norm")
         self.head_norms = (Norm(attention.q_norm), Norm(attention.k_norm)) if has_norms else None
 
-    def __call__(self, x: Tensor, turn: _Turn, cache: Cache, layout: Layout | TreeLayout, n_rows: int) -> Tensor:
-        """States (tokens, size) of so many rows of tokens to the next ones."""
+    def __call__(
+        self,
+        x: Tensor,
+        turn: _Turn,
+        cache: Cache,
+        layout: Layout | TreeLayout,
+        n_rows: int,
+        reads: Tensor | None = None,
+    ) -> Tensor:
+        """States (tokens, size) of so many rows of tokens to the next ones; of the tokens `reads` alone if given."""
         before_attention, before_gate = self.norms
-        x = x + self._attend(before_attention(x), turn, cache, layout, n_rows)
-        gate, up = self._gate_and_up(before_gate(x)).chunk(2, -1)
-        return x + self._down(self._act(gate) * up)
+        seen = self._attend(before_attention(x), turn, cache, layout, n_rows)
+        if reads is not None:
+            x, seen = x[reads], seen[reads]
+            if not len(reads):
+                return x
+        x = x + self._out(seen)
+        return x + self._down(self._gated(before_gate(x)))
 
     def _attend(self, x: Tensor, turn: _Turn, cache: Cache, layout: Layout | TreeLayout, n_rows: int) -> Tensor:
         n_tokens, (n_queries, n_keys, size) = len(x), self.counts
@@ -209,7 +252,7 @@ class _Layer:
         out, _ = attend(
             self._attention, query, keys, values, None, layout, scaling=self.scale, sliding_window=self.window
         )
-        return self._out(out.reshape(n_tokens, -1))
+        return out.reshape(n_tokens, -1)
 
 
 def _window(attention: Any) -> int | None:

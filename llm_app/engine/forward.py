@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from llm_app.engine import attention
 from llm_app.engine.branches import TreeLayout
 
 ATTENTION = "proofbench"
@@ -33,6 +34,7 @@ class Layout:
     starts: Sequence[int]  # tokens each row holds already
     n_new: int
     device: torch.device
+    reads: Tensor | None = None  # tokens (of rows * new) whose last states are read; None: all
     length: int = field(init=False)  # keys that are read
     positions: Tensor = field(init=False)  # (rows, new)
     rows: Tensor = field(init=False)  # (rows, 1)
@@ -194,20 +196,10 @@ def attend(
     if isinstance(layout, TreeLayout):
         return layout.attend(query, key, value, window, scale), None
     mask = layout.mask(window)
-    rows, heads, n_new, _ = query.shape
-    group = heads // key.shape[1]
-    if n_new == 1 and group > 1:
-        # The heads that share a key head take the place of query positions: keys are read once, not repeated.
-        packed = query.reshape(rows, key.shape[1], group, -1)
-        out = torch.nn.functional.scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale)
-        return out.reshape(rows, 1, heads, -1), None
-    if group > 1:
-        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
-    is_causal = mask is not None and max(layout.starts) == 0 and window is None
-    out = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=None if is_causal else mask, is_causal=is_causal, scale=scale
-    )
-    return out.transpose(1, 2), None
+    is_causal = layout.length > attention.NEAR and max(layout.starts) == 0 and window is None
+    if is_causal and mask is not None:
+        return attention.attend_causally(query, key, value, scale).transpose(1, 2), None
+    return attention.attend(query, key, value, mask, scale).transpose(1, 2), None
 
 
 AttentionInterface.register(ATTENTION, attend)
@@ -225,7 +217,8 @@ def forward(
     device = model.device
     n_new = max(len(row) for row in tokens)
     keep = torch.tensor([[len(row) - 1] for row in tokens], device=device)
-    return _run(model, cache, tokens, Layout(first_row, starts, n_new, device), keep)[:, 0].float()
+    ends = None if n_new == 1 else keep[:, 0] + n_new * torch.arange(len(tokens), device=device)
+    return _run(model, cache, tokens, Layout(first_row, starts, n_new, device, ends), keep)[:, 0].float()
 
 
 @torch.inference_mode()

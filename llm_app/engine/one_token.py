@@ -17,6 +17,8 @@ from llm_app.engine.adapter_change import Change
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.packed import PackedLinear
 
+SHORT_ROWS = 64  # up to so many, operations cost more than what goes through memory twice
+
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Of bfloat16 (..., n), with the weight twice, (2n).
@@ -39,7 +41,7 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., n) to the same."""
-        if self.twice is not None and x.dtype == torch.bfloat16:
+        if self.twice is not None and x.dtype == torch.bfloat16 and len(x) <= SHORT_ROWS:
             return _rms_norm(x, self.twice, self.eps)
         return functional.rms_norm(x, self._weight.shape, self._weight, self.eps)
 

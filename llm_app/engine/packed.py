@@ -104,11 +104,11 @@ class PackedLinear(nn.Linear):
         self.register_parameter("bias", bias)
 
     @classmethod
-    def joined(cls, parts: Sequence[nn.Module]) -> "PackedLinear | None":
+    def joined(cls, parts: Sequence[nn.Module], *, with_copies: bool = True) -> "PackedLinear | None":
         """One layer whose output is theirs side by side, or None where they cannot stand in one matrix.
 
-        Blocks and dense copies exist once: from now on the blocks of the parts are views of the whole's, and their
-        dense copies are gone.
+        Blocks and dense copies exist once: from now on the blocks of the parts are views of the whole's, and so many
+        dense copies are the whole's, `with_copies`, or stay theirs.
         """
         layers = [part for part in parts if isinstance(part, PackedLinear)]
         if len(layers) < len(parts) or any(
@@ -130,7 +130,7 @@ class PackedLinear(nn.Linear):
             for layer, view in zip(layers, quants.split(sizes), strict=True):
                 layer.planes[i] = PackedPlane(view, layer.planes[i].scales)
         copies = [layer.copy for layer in layers if layer.copy is not None]
-        if len(copies) == len(layers):
+        if with_copies and len(copies) == len(layers):
             whole.copy = prepacked(torch.cat([copy.to_dense() for copy in copies]))
             for layer in layers:
                 layer.copy = None
@@ -217,6 +217,18 @@ def prepacked_product(input: Tensor, weight: Tensor, bias: Tensor | None = None)
     return output
 
 
+def gated_product(input: Tensor, gate: nn.Module, up: nn.Module) -> Tensor | None:
+    """silu(gate) * up of (rows, in), each as it is made, or None where these layers do not go through oneDNN."""
+    if not (isinstance(gate, WIDE) and isinstance(up, WIDE)) or len(input) < WIDE_ROWS:
+        return None
+    first, second = gate.copy, up.copy
+    if first is None or second is None:
+        return None
+    made = torch.ops.mkldnn._linear_pointwise(input, first, gate.bias, "swish", [], "")
+    output: Tensor = torch.ops.mkldnn._linear_pointwise.binary(input, made, second, up.bias, "mul")
+    return output
+
+
 class PrepackedLinear(nn.Linear):
     """A linear layer on a prepacked matrix: faster than nn.Linear."""
 
@@ -225,18 +237,21 @@ class PrepackedLinear(nn.Linear):
         self.out_features, self.in_features = weight.shape
         self._dtype = weight.dtype
         # Plain attribute: opaque tensors survive neither .to() nor state_dict().
-        self._packed = prepacked(weight)
-        self.n_packed_bytes = self._packed.numel() * weight.element_size()
+        self.copy = prepacked(weight)
+        self.n_packed_bytes = self.copy.numel() * weight.element_size()
         self.register_parameter("bias", bias)
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """The dense matrix, put back in order: for adapters and tests."""
-        return self._packed.to_dense()
+        return self.copy.to_dense()
 
     def forward(self, input: Tensor) -> Tensor:
         """As nn.Linear."""
-        return prepacked_product(input.to(self._dtype), self._packed, self.bias)
+        return prepacked_product(input.to(self._dtype), self.copy, self.bias)
+
+
+WIDE = (PackedLinear, PrepackedLinear)  # what has, or may have, a matrix in oneDNN's order: its `copy`
 
 
 def can_prepack(dtype: torch.dtype = torch.bfloat16) -> bool:

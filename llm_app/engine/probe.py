@@ -25,10 +25,13 @@ def batches_correctly(model: PreTrainedModel, n_context: int) -> bool:
         return False  # attention in chunks, for one, differs only behind the first, which may be thousands of tokens
     vocabulary, window = config.vocab_size, getattr(config, "sliding_window", None) or 0
     # Longer than a short sliding window, so that the window is part of the test.
-    n = max(6, min(window + 3, 64, n_context - 2))
-    long = [(7 * i + 3) % vocabulary for i in range(n)]
-    short = long[:2] + [(5 * i + 1) % vocabulary for i in range(2, n - 3)]
-    rows = [[*long, 2], [*short, 2]]
+    n = max(6, min(max(window + 3, 12), 64, n_context - 2))
+    # From the middle of the vocabulary: the first tokens are often special ones that were never learned, after which
+    # one rounding more or less changes everything.
+    first = vocabulary // 3
+    long = [(first + 1009 * i) % vocabulary for i in range(n)]
+    short = long[:2] + [(first + 2003 * i + 1) % vocabulary for i in range(2, n - 3)]
+    rows = [[*long, first], [*short, first]]
     try:
         want = torch.cat([model(torch.tensor([row], device=model.device)).logits[:, -1].float() for row in rows])
         decoded, windows = _decoded(model, rows)
@@ -40,18 +43,27 @@ def batches_correctly(model: PreTrainedModel, n_context: int) -> bool:
     # A window longer than this probe is not cut here: its layers must at least name it.
     if "sliding_attention" in kinds and windows <= {None}:
         return False
-    limit = tolerance(model) * want.abs().max().clamp(min=1.0)
-    return all(got.shape == want.shape and bool((got - want).abs().max() <= limit) for got in (decoded, scored))
+    return all(got.shape == want.shape and _error(got, want) <= tolerance(model) for got in (decoded, scored))
+
+
+def _error(got: Tensor, want: Tensor) -> float:
+    """Root mean square of the error of a row's logits, of that of the logits around their mean; the largest of a row.
+
+    Not the largest error of a logit: after thirty layers, one rounding of bfloat16 moves some token by a tenth.
+    """
+    spread = (want - want.mean(-1, keepdim=True)).pow(2).mean(-1).sqrt().clamp(min=1e-6)
+    error = ((got - want).pow(2).mean(-1).sqrt() / spread).max()
+    return float(error) if error.isfinite() else float("inf")
 
 
 def tolerance(model: PreTrainedModel) -> float:
-    """How far the logits may be off, as a share of the largest; a forgotten mask moves them by a quarter and more.
+    """How large that may be. Measured: 0.02 to 0.1 by roundings of bfloat16, 0.5 and more where masks are forgotten.
 
-    Eight bits on a GPU round a token by what else is in its pass: two tokens behind it move its logits by a tenth.
+    Eight bits on a GPU round a token by what else is in its pass.
     """
     if any(type(module).__name__ == "Linear8bitLt" for module in model.modules()):
-        return 0.2
-    return 1e-3 if model.dtype == torch.float32 else 0.05
+        return 0.3
+    return 1e-3 if model.dtype == torch.float32 else 0.25
 
 
 def _decoded(model: PreTrainedModel, rows: list[list[int]]) -> tuple[Tensor, set[int | None]]:
@@ -73,6 +85,7 @@ def _scored(model: PreTrainedModel, rows: list[list[int]]) -> Tensor:
     trees = [(long[n_base:n_trunk], [short[n_base:], long[n_trunk:]]), (short[n_base:], [])]
     layout = TreeLayout(n_base, trees, model.device)
     ends = [layout.tail_offsets[0][1] + len(long) - n_trunk - 1, layout.trunk_offsets[1] + len(short) - n_base - 1]
+    layout.read_only(ends)
     return reading.logits(reading.states(layout, Branch(base))[ends])
 
 

@@ -127,6 +127,7 @@ class Scorer:
                     for position, target in enumerate(reader.targets, reader.start):
                         readers.append(reader.index)
                         wanted.append((position + (trunk if position < tree.n_trunk else tail), target))
+        layout.read_only([token for token, _ in wanted])
         with self._held():
             states = self._reading.states(layout, Branch(self._base.branch))
         with self._held():
@@ -138,20 +139,23 @@ class Scorer:
         base = self._base
         for start in range(len(base.ids), len(leaf.ids), self._room.tokens):
             end = min(start + self._room.tokens, len(leaf.ids))
-            base, states = self._continued(base, leaf.ids[start:end])
             found = [
                 (reader.index, (position - start, target))
                 for reader in leaf.readers
                 for position, target in enumerate(reader.targets, reader.start) if start <= position < end
             ]
+            base, states = self._continued(base, leaf.ids[start:end], [token for _, (token, _) in found])
             if found:
                 with self._held():
                     values, greedy = self._reading.logprobs(states, [place for _, place in found])
                 _add(tallies, [index for index, _ in found], values, greedy)
 
-    def _continued(self, base: _Base, ids: tuple[int, ...]) -> tuple[_Base, torch.Tensor]:
-        """The base with more tokens behind it, and the states after each of those."""
+    def _continued(
+        self, base: _Base, ids: tuple[int, ...], reads: Collection[int] = ()
+    ) -> tuple[_Base, torch.Tensor]:
+        """The base with more tokens behind it, and the states after those of them that are read."""
         layout = TreeLayout(len(base.ids), [(ids, [])], self._loaded.device)
+        layout.read_only(reads)
         branch = Branch(base.branch, is_base=True)
         with self._held():
             states = self._reading.states(layout, branch)

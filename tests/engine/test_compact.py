@@ -16,7 +16,7 @@ from llm_app.engine.adapters import Adapters
 from llm_app.engine.branches import Branch, Reading, TreeLayout
 from llm_app.engine.forward import ATTENTION, SlotCache, forward
 from llm_app.engine.identity import Identity
-from llm_app.engine.packed import PackedLinear, weight_bytes
+from llm_app.engine.packed import WIDE_ROWS, PackedLinear, PrepackedLinear, gated_product, weight_bytes
 from tests import tiny
 from tests.engine.test_packed import blocks
 
@@ -96,6 +96,19 @@ def test_trees_get_the_logits_of_transformers(model: PreTrainedModel) -> None:
         near(logits[offset : offset + n_new], expected(model, ids)[-n_new:])
 
 
+def test_tokens_that_are_read_get_the_same_states_and_the_others_none(model: PreTrainedModel) -> None:
+    reading, base, read = Reading(model, is_split=True), Branch(None, is_base=True), [2, 5, 6]
+    first = TreeLayout(0, [(LONG[:3], [])], model.device)
+    first.read_only([])
+    all_of_them, few = (TreeLayout(3, [(LONG[3:6], [LONG[6:], SHORT])], model.device) for _ in range(2))
+    few.read_only(read)
+    with torch.inference_mode():
+        assert not reading.states(first, base).any()
+        want, got = (reading.states(layout, Branch(base)) for layout in (all_of_them, few))
+    near(got[read], want[read])
+    assert got.any(-1).nonzero()[:, 0].tolist() == read
+
+
 def test_an_adapter_changes_these_passes_as_peft_does(model: PreTrainedModel, tmp_path: Path) -> None:
     lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
     peft = get_peft_model(AutoModelForCausalLM.from_config(model.config), lora)
@@ -161,6 +174,22 @@ def test_layers_that_are_joined_give_the_same_bits_side_by_side_and_stand_in_mem
 @pytest.mark.parametrize("parts", [[packed(64, 0), packed(96, 1)], [packed(64, 0), nn.Linear(256, 64)]])
 def test_layers_that_do_not_fill_the_tiles_of_the_kernel_stay_apart(parts: list[nn.Module]) -> None:
     assert PackedLinear.joined(parts) is None
+
+
+@pytest.mark.parametrize("n_rows", [2, 40])
+@torch.inference_mode()
+def test_a_gated_product_is_that_of_the_layers_one_after_the_other(n_rows: int) -> None:
+    x = torch.randn(n_rows, 256, dtype=torch.bfloat16)
+    wide, narrow = ([packed(128, seed, is_wide=is_wide) for seed in (0, 1)] for is_wide in (True, False))
+    dense = [PrepackedLinear(torch.randn(128, 256), nn.Parameter(torch.randn(128))) for _ in range(2)]
+    assert gated_product(x, *narrow) is None, "there is no dense copy"
+    for gate, up in (wide, dense):
+        read = x.to(up.copy.dtype)
+        got = gated_product(read, gate, up)
+        assert (got is None) == (n_rows < WIDE_ROWS)
+        if got is not None:
+            want = (nn.functional.silu(gate(read).float()) * up(read).float()).to(got.dtype)
+            torch.testing.assert_close(got, want, rtol=0.02, atol=0.02 * float(want.abs().max()))
 
 
 @pytest.mark.parametrize("kind", [Kind.Q4_0, Kind.Q4_1, Kind.Q8_0])
