@@ -21,6 +21,7 @@ from transformers.models.mistral.modeling_mistral import MistralAttention
 
 from llm_app.engine.branches import TreeLayout
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache, attend
+from llm_app.engine.one_each import OneEach
 from llm_app.engine.one_token import Norm, OneToken
 from llm_app.engine.packed import WIDE_ROWS, PackedLinear, gated_product
 
@@ -64,11 +65,19 @@ def _agrees(body: Any, taken: "CompactPass") -> bool:
         change = (out - x).float().pow(2).mean(-1, keepdim=True).sqrt()
         if float((error / (change + out.float().abs() / 64 + 1e-9)).mean()) > WITHIN:
             return False
-    # One more token: the way of single tokens against the layers that were just compared.
-    cache.layout = layout = Layout(0, [n_tokens], 1, body.device)
-    x = seen[0][0][:1]
-    turn = taken.turn(x[None], layout.positions)
-    alone, want = (taken.through(x, turn, cache, layout, 1, is_shared=flag).float() for flag in (False, True))
+    # One more token, alone and of rows with others: the ways of single tokens against what was just compared.
+    return all(_goes_alone(taken, seen[0][0], n_tokens, n_rows) for n_rows in (1, WIDE_ROWS))
+
+
+def _goes_alone(taken: "CompactPass", x: Tensor, n_before: int, n_rows: int) -> bool:
+    """Whether a token of each of some rows, behind others, gets what the way of many tokens gives."""
+    cache, found = SlotCache(), []
+    for n_held, n_new, is_shared in ((0, n_before, True), (n_before, 1, True), (n_before, 1, False)):
+        cache.layout = layout = Layout(0, [n_held] * n_rows, n_new, x.device)
+        read = x[:n_new].repeat(n_rows, 1)
+        turn = taken.turn(read[None], layout.positions)
+        found.append(taken.through(read, turn, cache, layout, n_rows, is_shared=is_shared).float())
+    _, want, alone = found
     return bool(torch.allclose(alone, want, rtol=0.05, atol=0.05 * float(want.abs().max())))
 
 
@@ -89,7 +98,7 @@ class CompactPass:
         self._embed, self._rotary = body.embed_tokens, body.rotary_emb
         self.layers = [_Layer(layer, number) for number, layer in enumerate(body.layers)]
         self._norm = Norm(body.norm)
-        self._one_token = OneToken.of(self.layers)
+        self._ways = [way for way in (OneToken.of(self.layers), OneEach.of(self.layers)) if way is not None]
 
     def __call__(
         self,
@@ -120,12 +129,13 @@ class CompactPass:
     ) -> Tensor:
         """States (tokens, size) through all layers, where the layout tells what is read those (read tokens, size).
 
-        `is_shared`: a token alone goes the way of many, too.
+        `is_shared`: a token of each row, too, goes the way of many.
         """
-        if self._one_token is not None and isinstance(layout, Layout) and not is_shared:
-            states = self._one_token(x, turn.cos, turn.sin, cache, layout)
-            if states is not None:
-                return states
+        if isinstance(layout, Layout) and layout.n_new == 1 and not is_shared:
+            for way in self._ways:
+                states = way(x, turn.cos, turn.sin, cache, layout)
+                if states is not None:
+                    return states
         *layers, last = self.layers
         for layer in layers:
             x = layer(x, turn, cache, layout, rows)

@@ -37,15 +37,23 @@ class Layout:
     reads: Tensor | None = None  # tokens (of rows * new) whose last states are read; None: all
     length: int = field(init=False)  # keys that are read
     positions: Tensor = field(init=False)  # (rows, new)
-    rows: Tensor = field(init=False)  # (rows, 1)
     masks: dict[int | None, Tensor | None] = field(init=False, default_factory=dict)
     windows: set[int | None] = field(init=False, default_factory=set)  # sliding windows that layers asked for
+    _places: dict[tuple[int, int, int], Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         starts = torch.tensor(self.starts, device=self.device)
         self.length = max(self.starts) + self.n_new
         self.positions = starts[:, None] + torch.arange(self.n_new, device=self.device)
-        self.rows = torch.arange(len(self.starts), device=self.device)[:, None] + self.first_row
+
+    def places(self, n_heads: int, n_positions: int, first_row: int = 0) -> Tensor:
+        """Where the new tokens of all heads stand in rows * heads * positions: (rows * heads * new,)."""
+        shape = n_heads, n_positions, first_row
+        if shape not in self._places:
+            heads = torch.arange(len(self.starts) * n_heads, device=self.device).view(-1, n_heads, 1)
+            starts = (heads + first_row * n_heads) * n_positions
+            self._places[shape] = (starts + self.positions[:, None]).flatten()
+        return self._places[shape]
 
     def mask(self, window: int | None) -> Tensor | None:
         """Which keys each new token sees: (rows, 1, new, length), or None where all keys are seen."""
@@ -90,11 +98,11 @@ class SlotCache(Cache):
         return keys, values
 
     def stores(self, layout: Layout) -> tuple[list[Tensor], list[Tensor]] | None:
-        """Keys and values of all layers for the one row of a pass, or None where they have to grow first."""
-        held, row = self._keys.get(0), layout.first_row
-        if held is None or held.shape[0] <= row or held.shape[2] < layout.length:
+        """Keys and values of all layers for the rows of a pass, or None where they have to grow first."""
+        held, first, end = self._keys.get(0), layout.first_row, layout.first_row + len(layout.starts)
+        if held is None or held.shape[0] < end or held.shape[2] < layout.length:
             return None
-        keys, values = ([store[row : row + 1] for store in stores.values()] for stores in (self._keys, self._values))
+        keys, values = ([store[first:end] for store in stores.values()] for stores in (self._keys, self._values))
         return keys, values
 
     def _written(self, store: dict[int, Tensor], layer: int, new: Tensor, layout: Layout) -> Tensor:
@@ -106,7 +114,8 @@ class SlotCache(Cache):
             start = layout.starts[0]
             held[layout.first_row, :, start : start + layout.n_new] = new[0]
         else:
-            held[layout.rows, :, layout.positions] = new.transpose(1, 2)
+            places = layout.places(held.shape[1], held.shape[2], layout.first_row)
+            held.view(-1, held.shape[3]).index_copy_(0, places, new.reshape(-1, held.shape[3]))
         return held[layout.first_row : n_rows, :, : layout.length]
 
     def shrink(self, n_rows: int, length: int) -> None:

@@ -20,7 +20,7 @@ from llm_app.engine.packed import PackedLinear
 SHORT_ROWS = 64  # up to so many, operations cost more than what goes through memory twice
 
 
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Of bfloat16 (..., n), with the weight twice, (2n).
 
     The numbers beside their negatives have the mean 0, and torch's layer norm of those is one operation on the CPU,
@@ -42,7 +42,7 @@ class Norm:
     def __call__(self, x: Tensor) -> Tensor:
         """(..., n) to the same."""
         if self.twice is not None and x.dtype == torch.bfloat16 and len(x) <= SHORT_ROWS:
-            return _rms_norm(x, self.twice, self.eps)
+            return rms_norm(x, self.twice, self.eps)
         return functional.rms_norm(x, self._weight.shape, self._weight, self.eps)
 
 
@@ -53,10 +53,10 @@ def _product(
     out = torch.ops.aten._weight_int4pack_mm_for_cpu(x, quants[0], n_group, scales[0])
     for i in range(1, len(quants)):
         out = out + torch.ops.aten._weight_int4pack_mm_for_cpu(x, quants[i], n_group, scales[i])
-    return _adapted(out, x, pairs) if len(pairs) > 0 else out
+    return adapted(out, x, pairs) if len(pairs) > 0 else out
 
 
-def _adapted(out: Tensor, x: Tensor, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
+def adapted(out: Tensor, x: Tensor, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
     """The outputs of layers side by side, with what adapters add to each; with the operations of `Change`."""
     pieces: list[Tensor] = []
     start = 0
@@ -102,11 +102,11 @@ def _step(
     n_queries, n_keys, size = layer.heads
     quants, scales, eps = layer.quants, layer.scales, layer.eps
     n_turned = n_queries + n_keys
-    joint = _product(_rms_norm(x, layer.before_attention, eps), quants[0], scales[0], pairs[:3]).view(1, -1, size)
+    joint = _product(rms_norm(x, layer.before_attention, eps), quants[0], scales[0], pairs[:3]).view(1, -1, size)
     turned = joint[:, :n_turned]
     if len(layer.of_heads) > 0:
-        queries = _rms_norm(turned[:, :n_queries], layer.of_heads[0], eps)
-        turned = torch.cat((queries, _rms_norm(turned[:, n_queries:], layer.of_heads[1], eps)), 1)
+        queries = rms_norm(turned[:, :n_queries], layer.of_heads[0], eps)
+        turned = torch.cat((queries, rms_norm(turned[:, n_queries:], layer.of_heads[1], eps)), 1)
     turned = torch.addcmul(turned * cos, turned.roll(size // 2, -1), sin)
     keys[0, :, start] = turned[0, n_queries:]
     values[0, :, start] = joint[0, n_turned:]
@@ -116,18 +116,19 @@ def _step(
     seen, read = keys[:, :, first : start + 1], values[:, :, first : start + 1]
     out = functional.scaled_dot_product_attention(query, seen, read, scale=layer.scale)
     x = x + _product(out.reshape(1, n_queries * size), quants[1], scales[1], pairs[3:4])
-    gate, up = _product(_rms_norm(x, layer.before_gate, eps), quants[2], scales[2], pairs[4:6]).chunk(2, -1)
+    gate, up = _product(rms_norm(x, layer.before_gate, eps), quants[2], scales[2], pairs[4:6]).chunk(2, -1)
     return x + _product(functional.silu(gate) * up, quants[3], scales[3], pairs[6:])
 
 
-def _scripted(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def scripted(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function as TorchScript's interpreter runs it, or itself where there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its end some day: then Python takes over
         try:
-            scripted: Callable[..., Tensor] = torch.jit.script(step)
+            made: Callable[..., Tensor] = torch.jit.script(step)
         except (AttributeError, RuntimeError, NotImplementedError):
             return step
-    return scripted
+    return made
 
 
 Pairs = list[tuple[Tensor, Tensor, float]]  # of one layer: a and b of LoRA, and its scale; empty without an adapter
@@ -147,6 +148,29 @@ class Layer(Protocol):
     is_silu: bool
 
 
+class Additions:
+    """What the active adapter adds to the products of all layers."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._modules = [module for layer in layers for module in layer.modules]
+        self._hooks = [module._forward_hooks for module in self._modules]
+        self._none: list[Pairs] = [[] for _ in layers]
+        self._adapted: tuple[list[Any], list[Pairs] | None] = ([], None)  # hooks, and what they come to
+
+    def now(self) -> list[Pairs] | None:
+        """To the seven products of each layer, or None where it does something else than add."""
+        if not any(self._hooks):
+            return self._none
+        active = [hook for hooks in self._hooks for hook in hooks.values()]
+        before, pairs = self._adapted
+        if len(active) != len(before) or any(a is not b for a, b in zip(active, before, strict=True)):
+            found = [pair for pair in map(_pair, self._modules) if pair is not None]
+            starts = range(0, len(self._modules), N_PRODUCTS)
+            pairs = [found[i : i + N_PRODUCTS] for i in starts] if len(found) == len(self._modules) else None
+            self._adapted = active, pairs
+        return pairs
+
+
 class OneToken:
     """The layers of a model whose products all go through blocks."""
 
@@ -154,11 +178,8 @@ class OneToken:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         if OneToken._run is None:
-            OneToken._run = staticmethod(_scripted(_step))
-        self._modules = [module for layer in layers for module in layer.modules]
-        self._hooks = [module._forward_hooks for module in self._modules]
-        self._plain: list[Pairs] = [[] for _ in layers]
-        self._adapted: tuple[list[Any], list[Pairs] | None] = ([], None)  # hooks, and what they come to
+            OneToken._run = staticmethod(scripted(_step))
+        self._additions = Additions(layers)
         self._weights = [_weights(layer) for layer in layers]
 
     @classmethod
@@ -174,24 +195,13 @@ class OneToken:
         """
         if len(layout.starts) != 1 or layout.n_new != 1:
             return None
-        stores, pairs = cache.stores(layout), self._pairs() if any(self._hooks) else self._plain
+        stores, pairs = cache.stores(layout), self._additions.now()
         if stores is None or pairs is None or self._run is None:
             return None
         start = layout.starts[0]
         for keys, values, weights, added in zip(*stores, self._weights, pairs, strict=True):
             x = self._run(x, cos, sin, keys, values, start, weights, added)
         return x
-
-    def _pairs(self) -> list[Pairs] | None:
-        """What the active adapter adds to the seven products of each layer, or None where it does something else."""
-        active = [hook for hooks in self._hooks for hook in hooks.values()]
-        before, pairs = self._adapted
-        if len(active) != len(before) or any(a is not b for a, b in zip(active, before, strict=True)):
-            found = [pair for pair in map(_pair, self._modules) if pair is not None]
-            starts = range(0, len(self._modules), N_PRODUCTS)
-            pairs = [found[i : i + N_PRODUCTS] for i in starts] if len(found) == len(self._modules) else None
-            self._adapted = active, pairs
-        return pairs
 
 
 def _pair(module: nn.Linear) -> tuple[Tensor, Tensor, float] | None:
@@ -205,21 +215,22 @@ def _pair(module: nn.Linear) -> tuple[Tensor, Tensor, float] | None:
     return pair.a, pair.b, float(pair.scale)
 
 
-def _norms(layer: Layer) -> list[Norm]:
-    return [*layer.norms, *(layer.head_norms or ())]
+def norms_of(layer: Layer) -> list[Tensor] | None:
+    """The norms of its tokens, then those of queries and keys, as `rms_norm` wants them; None where it cannot."""
+    norms = [*layer.norms, *(layer.head_norms or ())]
+    found = [norm.twice for norm in norms if norm.twice is not None and norm.eps == norms[0].eps]
+    return found if len(found) == len(norms) else None
 
 
 def _fits(layer: Layer) -> bool:
-    norms = _norms(layer)
-    return (
-        layer.is_silu
-        and all(isinstance(joint.whole, PackedLinear) for joint in layer.joints)
-        and all(norm.twice is not None and norm.eps == norms[0].eps for norm in norms)
-    )
+    has_blocks = all(isinstance(joint.whole, PackedLinear) for joint in layer.joints)
+    return layer.is_silu and has_blocks and norms_of(layer) is not None
 
 
 def _weights(layer: Layer) -> _Weights:
-    before_attention, before_gate, *of_heads = (norm.twice for norm in _norms(layer) if norm.twice is not None)
+    norms = norms_of(layer)
+    assert norms is not None
+    before_attention, before_gate, *of_heads = norms
     planes = [joint.whole.planes for joint in layer.joints]
     return _Weights(
         heads=layer.counts, scale=layer.scale, window=layer.window or sys.maxsize, eps=layer.norms[0].eps,

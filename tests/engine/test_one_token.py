@@ -134,7 +134,7 @@ def test_what_is_no_lora_and_a_cache_that_has_to_grow_take_the_way_of_many(n_run
 
 def test_a_model_with_layers_that_are_no_blocks_has_no_such_way() -> None:
     model = AutoModelForCausalLM.from_config(CONFIGS["llama"], attn_implementation=ATTENTION).eval()
-    assert compact.install(model) and model.model.forward._one_token is None
+    assert compact.install(model) and model.model.forward._ways == []
 
 
 @pytest.mark.parametrize("n_rows", [1, 5])

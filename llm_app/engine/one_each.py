@@ -1,0 +1,150 @@
+"""One token of each of some replies through layers in oneDNN's order: what a batch of chats is.
+
+As `engine/one_token.py`, a function a layer that TorchScript's interpreter runs without Python; but each product
+reads a dense matrix once for all rows, and every row has written so far as it has.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from llm_app.engine.forward import Layout, SlotCache
+from llm_app.engine.one_token import SHORT_ROWS, Additions, Layer, adapted, norms_of, rms_norm, scripted
+from llm_app.engine.packed import WIDE, WIDE_ROWS
+
+
+class _Weights(NamedTuple):
+    """What `_step` is told of a layer each time."""
+
+    heads: tuple[int, int, int]  # how many queries and keys, and the size of one
+    scale: float
+    eps: float
+    before_attention: Tensor
+    before_gate: Tensor
+    of_heads: list[Tensor]  # norms of queries and of keys, or nothing
+    first: list[Tensor]  # queries, keys and values: one matrix or three
+    others: list[Tensor]  # the output, gate, up, down
+
+
+def _step(
+    x: Tensor,
+    turn: tuple[Tensor, Tensor],
+    stores: tuple[Tensor, Tensor],
+    places: Tensor,
+    seen: tuple[int, Tensor | None],
+    layer: _Weights,
+    pairs: list[tuple[Tensor, Tensor, float]],
+) -> Tensor:
+    """States (rows, size) of a token of each row to the next ones.
+
+    `turn`: cosines and sines (rows, 1, head size). `stores`: keys and values of these rows, (rows, key heads,
+    positions, head size), of which `places` (rows * key heads,) are those of the new tokens. `seen`: how many positions
+    are read, and which of them by each row, (rows, 1, 1, positions) of bool, or None for all. `pairs`: what an adapter
+    adds to each of the seven products, or nothing.
+    """
+    n_rows = x.shape[0]
+    n_queries, n_keys, size = layer.heads
+    n_turned = n_queries + n_keys
+    read = rms_norm(x, layer.before_attention, layer.eps)
+    joint = torch.ops.mkldnn._linear_pointwise(read, layer.first[0], None, "none", [], "")
+    if len(layer.first) > 1:
+        parts = [joint]
+        for weight in layer.first[1:]:
+            parts.append(torch.ops.mkldnn._linear_pointwise(read, weight, None, "none", [], ""))
+        joint = torch.cat(parts, 1)
+    if len(pairs) > 0:
+        joint = adapted(joint, read, pairs[:3])
+    joint = joint.view(n_rows, -1, size)
+    turned = joint[:, :n_turned]
+    if len(layer.of_heads) > 0:
+        queries = rms_norm(turned[:, :n_queries], layer.of_heads[0], layer.eps)
+        turned = torch.cat((queries, rms_norm(turned[:, n_queries:], layer.of_heads[1], layer.eps)), 1)
+    turned = torch.addcmul(turned * turn[0], turned.roll(size // 2, -1), turn[1])
+    keys, values = stores
+    keys.view(-1, size).index_copy_(0, places, turned[:, n_queries:].reshape(-1, size))
+    values.view(-1, size).index_copy_(0, places, joint[:, n_turned:].reshape(-1, size))
+    # The queries that share a key take the place of query positions: keys are read once.
+    query = turned[:, :n_queries].reshape(n_rows, n_keys, n_queries // n_keys, size)
+    length, mask = seen
+    keys, values = keys[:, :, :length], values[:, :, :length]
+    out = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=layer.scale)
+    out = out.reshape(n_rows, n_queries * size)
+    if len(pairs) > 0:
+        added = torch.ops.mkldnn._linear_pointwise(out, layer.others[0], None, "none", [], "")
+        x = x + adapted(added, out, pairs[3:4])
+        read = rms_norm(x, layer.before_gate, layer.eps)
+        gate = adapted(
+            torch.ops.mkldnn._linear_pointwise(read, layer.others[1], None, "none", [], ""), read, pairs[4:5]
+        )
+        up = adapted(torch.ops.mkldnn._linear_pointwise(read, layer.others[2], None, "none", [], ""), read, pairs[5:6])
+        inner = functional.silu(gate) * up
+        return x + adapted(
+            torch.ops.mkldnn._linear_pointwise(inner, layer.others[3], None, "none", [], ""), inner, pairs[6:]
+        )
+    x = x + torch.ops.mkldnn._linear_pointwise(out, layer.others[0], None, "none", [], "")
+    read = rms_norm(x, layer.before_gate, layer.eps)
+    gate = torch.ops.mkldnn._linear_pointwise(read, layer.others[1], None, "swish", [], "")
+    inner = torch.ops.mkldnn._linear_pointwise(read, gate, layer.others[2], None, "mul")
+    return x + torch.ops.mkldnn._linear_pointwise(inner, layer.others[3], None, "none", [], "")
+
+
+class OneEach:
+    """The layers of a model whose products of many rows all go through oneDNN, in bfloat16."""
+
+    _run: Callable[..., Tensor] | None = None  # made once, at the first model that needs it
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        if OneEach._run is None:
+            OneEach._run = staticmethod(scripted(_step))
+        self._additions = Additions(layers)
+        self._layers = layers
+        self._windows = [layer.window for layer in layers]
+        self._weights = [_weights(layer) for layer in layers]
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> "OneEach | None":
+        """None where a layer has no such matrices, or does what this pass does not."""
+        return cls(layers) if all(map(_fits, layers)) else None
+
+    def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, cache: SlotCache, layout: Layout) -> Tensor | None:
+        """The last states (rows, size) of a token of each row of the layout, or None where the pass goes another way.
+
+        That is where there are few rows or very many, something else than a LoRA adapter hangs on the layers, the
+        cache has to grow first, or the matrices are put aside.
+        """
+        if not WIDE_ROWS <= len(x) <= SHORT_ROWS or layout.n_new != 1 or self._run is None:
+            return None
+        stores, pairs = cache.stores(layout), self._additions.now()
+        if stores is None or pairs is None or _matrices(self._layers[0]) is None:
+            return None
+        n_heads, n_positions = stores[0][0].shape[1:3]
+        places = layout.places(n_heads, n_positions)
+        for keys, values, window, weights, added in zip(*stores, self._windows, self._weights, pairs, strict=True):
+            seen = layout.length, layout.mask(window)
+            x = self._run(x, (cos, sin), (keys, values), places, seen, weights, added)
+        return x
+
+
+def _matrices(layer: Layer) -> tuple[list[Tensor], list[Tensor]] | None:
+    """Of queries, keys and values, joined or not, and of the other products; None where one is missing."""
+    whole = layer.joints[0].whole
+    first, others = layer.modules[:3] if whole is None else [whole], layer.modules[3:]
+    copies = [module.copy for module in (*first, *others) if isinstance(module, WIDE) and module.bias is None]
+    found = [copy for copy in copies if copy is not None]
+    return (found[: len(first)], found[len(first) :]) if len(found) == len(first) + len(others) else None
+
+
+def _fits(layer: Layer) -> bool:
+    return layer.is_silu and norms_of(layer) is not None and _matrices(layer) is not None
+
+
+def _weights(layer: Layer) -> _Weights:
+    norms, matrices = norms_of(layer), _matrices(layer)
+    assert norms is not None and matrices is not None
+    (before_attention, before_gate, *of_heads), (first, others) = norms, matrices
+    return _Weights(
+        layer.counts, layer.scale, layer.norms[0].eps, before_attention, before_gate, of_heads, first, others
+    )
