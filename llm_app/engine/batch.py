@@ -4,6 +4,8 @@ Cache rows 0..n-1 belong to the requests that decode, the rows after them to tho
 so that both kinds of pass see a contiguous range.
 """
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -17,6 +19,10 @@ from llm_app.errors import InvalidNumbers
 CHUNK_TOKENS = 256  # of prompts, in a pass beside running replies: bounds the gap between their tokens
 IDLE_CHUNK_TOKENS = 1024  # while nobody in the batch waits for a token; as long as a scoring pass
 INVALID_NUMBERS = "The model produced invalid numbers (NaN or infinity). Load it in fp32, or check its weights."
+
+
+class _Left(Exception):
+    """Nobody waits any more for the prompts that are being read."""
 
 
 class Batch:
@@ -47,7 +53,8 @@ class Batch:
         """Read a chunk of the waiting prompts, then one token for every running reply."""
         self.drop_finished()
         if self.reading:
-            self._read_prompts(CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS)
+            with suppress(_Left):
+                self._read_prompts(CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS)
             self.drop_finished()
         if self.decoding:
             tokens = [[request.output_ids[-1]] for request in self.decoding]
@@ -84,7 +91,12 @@ class Batch:
         first = len(self.decoding) + oldest
         chunks = [request.prompt_ids[request.n_cached : request.n_cached + n] for request, n in group]
         starts = [request.n_cached for request, _ in group]
-        logits = forward(self._model, self._cache, chunks, starts, first)
+
+        def check() -> None:
+            if all(request.is_over for request, _ in group):
+                raise _Left
+
+        logits = forward(self._model, self._cache, chunks, starts, first, check)
         for request, n in group:
             request.n_cached += n
         done = [i for i, (request, _) in enumerate(group) if request.n_prompt_left == 0]

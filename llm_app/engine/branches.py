@@ -29,6 +29,7 @@ class TreeLayout:
     trees: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
     device: torch.device
     reads: Tensor | None = field(init=False, default=None)  # (m,) tokens whose last states are read; None: all
+    between_layers: Callable[[], None] | None = None  # called there where the model's passes are ours
     ids: Tensor = field(init=False)  # (1, n)
     positions: Tensor = field(init=False)  # (1, n)
     trunk_offsets: list[int] = field(init=False, default_factory=list)  # of each tree, in the row

@@ -139,6 +139,8 @@ class CompactPass:
         *layers, last = self.layers
         for layer in layers:
             x = layer(x, turn, cache, layout, rows)
+            if layout.between_layers is not None:
+                layout.between_layers()
         return last(x, turn, cache, layout, rows, layout.reads)
 
     def turn(self, x: Tensor, positions: Tensor) -> "_Turn":

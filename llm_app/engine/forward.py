@@ -8,7 +8,7 @@ The model is any transformers model whose attention goes through the attention i
 is not assumed: engine/probe.py compares with the model's own forward when the model is loaded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Layout:
     n_new: int
     device: torch.device
     reads: Tensor | None = None  # tokens (of rows * new) whose last states are read; None: all
+    between_layers: Callable[[], None] | None = None  # called there where the model's passes are ours
     length: int = field(init=False)  # keys that are read
     positions: Tensor = field(init=False)  # (rows, new)
     masks: dict[int | None, Tensor | None] = field(init=False, default_factory=dict)
@@ -217,17 +218,24 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 @torch.inference_mode()
 def forward(
-    model: PreTrainedModel, cache: SlotCache, tokens: Sequence[Sequence[int]], starts: Sequence[int], first_row: int = 0
+    model: PreTrainedModel,
+    cache: SlotCache,
+    tokens: Sequence[Sequence[int]],
+    starts: Sequence[int],
+    first_row: int = 0,
+    between_layers: Callable[[], None] | None = None,
 ) -> Tensor:
     """Logits after the last token of each row: (rows, vocabulary), float32.
 
-    `tokens[i]` are the new tokens of cache row `first_row + i`, which holds `starts[i]` already.
+    `tokens[i]` are the new tokens of cache row `first_row + i`, which holds `starts[i]` already. What `between_layers`
+    raises ends the pass.
     """
     device = model.device
     n_new = max(len(row) for row in tokens)
     keep = torch.tensor([[len(row) - 1] for row in tokens], device=device)
     ends = None if n_new == 1 else keep[:, 0] + n_new * torch.arange(len(tokens), device=device)
-    return _run(model, cache, tokens, Layout(first_row, starts, n_new, device, ends), keep)[:, 0].float()
+    layout = Layout(first_row, starts, n_new, device, ends, between_layers)
+    return _run(model, cache, tokens, layout, keep)[:, 0].float()
 
 
 @torch.inference_mode()

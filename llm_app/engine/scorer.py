@@ -117,7 +117,7 @@ class Scorer:
     def _read_trees(self, trees: Sequence[Tree], tallies: dict[int, _Tally]) -> None:
         """One pass over all trees."""
         parts = [(tree.trunk, [leaf.ids[tree.n_trunk :] for leaf in tree.leaves]) for tree in trees]
-        layout = TreeLayout(len(self._base.ids), parts, self._loaded.device)
+        layout = TreeLayout(len(self._base.ids), parts, self._loaded.device, self._give_way)
         readers, wanted = [], []
         for number, tree in enumerate(trees):
             trunk = layout.trunk_offsets[number] - tree.n_base
@@ -154,12 +154,17 @@ class Scorer:
         self, base: _Base, ids: tuple[int, ...], reads: Collection[int] = ()
     ) -> tuple[_Base, torch.Tensor]:
         """The base with more tokens behind it, and the states after those of them that are read."""
-        layout = TreeLayout(len(base.ids), [(ids, [])], self._loaded.device)
+        layout = TreeLayout(len(base.ids), [(ids, [])], self._loaded.device, self._give_way)
         layout.read_only(reads)
         branch = Branch(base.branch, is_base=True)
         with self._held():
             states = self._reading.states(layout, branch)
         return _Base(base.ids + ids, branch), states
+
+    def _give_way(self) -> None:
+        """Between two layers: a chat would wait half a second for the whole pass."""
+        if self._turn.give_way(BATCH):
+            self._loaded.adapters.use(self._adapter)
 
     @contextmanager
     def _held(self) -> Iterator[None]:

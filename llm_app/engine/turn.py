@@ -15,7 +15,7 @@ PATIENCE = 2  # passes of higher rank that one waiting of lower rank lets by
 class Turn:
     """A lock that is held for one forward pass: chats first, but work of lower rank is never starved.
 
-    Not re-entrant. Within a rank, first come, first served.
+    Not re-entrant. Within a rank, first come, first served. A long pass may give way in its middle.
     """
 
     def __init__(self) -> None:
@@ -23,6 +23,7 @@ class Turn:
         self._waiting: list[tuple[int, int]] = []
         self._numbers = itertools.count()
         self._is_held = False
+        self._holder = (CHAT, 0)  # the ticket of who holds it, or held it last
         self._n_passed = 0  # passes that overtook somebody since the last of lower rank
 
     @contextmanager
@@ -36,16 +37,32 @@ class Turn:
                 end_team()
             self.release()
 
+    def give_way(self, rank: int) -> bool:
+        """For who holds it, in the middle of a long pass: let waiting passes of higher rank go first.
+
+        Whether there were; then whatever they share with this pass may have changed meanwhile.
+        """
+        with self._condition:
+            if not any(other < rank for other, _ in self._waiting):
+                return False
+            ticket = self._holder
+        end_team()
+        self.release()
+        self._acquire(ticket)  # before others of its rank
+        return True
+
     def acquire(self, rank: int = CHAT) -> None:
         """Wait for the turn."""
+        self._acquire((rank, next(self._numbers)))
+
+    def _acquire(self, ticket: tuple[int, int]) -> None:
         with self._condition:
-            ticket = (rank, next(self._numbers))
             heapq.heappush(self._waiting, ticket)
             self._condition.wait_for(lambda: not self._is_held and self._next() == ticket)
             self._waiting.remove(ticket)
             heapq.heapify(self._waiting)
-            self._is_held = True
-            overtakes = any(other[0] > rank for other in self._waiting)
+            self._is_held, self._holder = True, ticket
+            overtakes = any(rank > ticket[0] for rank, _ in self._waiting)
             self._n_passed = self._n_passed + 1 if overtakes else 0
 
     def release(self) -> None:

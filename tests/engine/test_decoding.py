@@ -251,3 +251,21 @@ def test_rotary_scaling_by_the_longest_row_is_found_not_to_batch() -> None:
     )  # fmt: skip
     config._attn_implementation = ATTENTION
     assert not batches_correctly(LlamaForCausalLM(config).eval(), 64)
+
+
+def test_a_prompt_that_nobody_waits_for_any_more_is_not_read_to_its_end(host: Host) -> None:
+    layers, streams, seen = host.loaded.model.model.layers, [], []
+
+    def leave(*_: object) -> None:
+        seen.append("first")
+        streams[0].close()
+
+    first = layers[0].mlp.down_proj.register_forward_hook(leave)
+    last = layers[-1].mlp.down_proj.register_forward_hook(lambda *_: seen.append("last"))
+    with host.turn.held():  # the prompt is not read before its stream is known here
+        streams.append(host.stream(prompts(5)[0] * 3, GREEDY))
+    assert ids_of(streams[0]) == []
+    first.remove()
+    last.remove()
+    assert seen == ["first"]
+    assert ids_of(host.stream([5, 6, 7], GREEDY)), "the next one is answered"

@@ -1,6 +1,7 @@
 """Log-likelihoods against transformers' own forward, one request at a time."""
 
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine.adapters import Adapters
 from llm_app.engine.branches import _is_greedy
+from llm_app.engine.forward import SlotCache, forward
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.packing import Request, plan
 from llm_app.engine.scoring import loglikelihoods, rolling, windows
-from llm_app.engine.turn import Turn
+from llm_app.engine.turn import CHAT, Turn
 from tests import tiny
 
 VOCABULARY = 403
@@ -212,3 +214,31 @@ def test_E15_a_batch_that_does_not_fit_is_halved_and_scores_stay(host: Host) -> 
 def test_E11_an_empty_continuation_is_refused_by_its_number(host: Host) -> None:
     with pytest.raises(ValueError, match="request 1 has an empty continuation"):
         list(loglikelihoods(host.loaded, Turn(), [([1], [2]), ([1], [])]))
+
+
+def test_chats_between_the_layers_of_a_pass_change_no_bit_of_its_scores(
+    host: Host, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests, loaded, ways = questions(3, 12), host.loaded, []
+    alone = sorted(loglikelihoods(loaded, Turn(), requests))
+    loaded.adapters.attach(tiny_adapter, name="other")
+    turn, is_over, plain = Turn(), threading.Event(), Turn.give_way
+    monkeypatch.setattr(Turn, "give_way", lambda self, rank: ways.append(plain(self, rank)) or ways[-1])
+
+    def chat() -> None:
+        while not is_over.is_set():
+            with turn.held(CHAT):
+                loaded.adapters.use("other")
+                forward(loaded.model, SlotCache(), [[5, 6, 7]], [0])
+
+    thread = threading.Thread(target=chat)
+    thread.start()
+    try:
+        beside = sorted(loglikelihoods(loaded, turn, requests))
+    finally:
+        is_over.set()
+        thread.join()
+        loaded.adapters.use(None)
+        loaded.adapters.detach("other")
+    assert any(ways), "no chat came between"
+    assert beside == alone

@@ -42,3 +42,29 @@ def test_a_turn_is_given_back_when_the_work_fails() -> None:
         pass
     with turn.held(BATCH):
         pass
+
+
+def test_in_the_middle_of_a_pass_the_turn_goes_to_who_waits_with_a_higher_rank_and_comes_back() -> None:
+    turn, order = Turn(), []
+
+    def chat() -> None:
+        with turn.held(CHAT):
+            order.append("chat")
+
+    turn.acquire(BATCH)
+    assert not turn.give_way(BATCH), "nobody waits"
+    other = threading.Thread(target=turn.acquire, args=(BATCH,))
+    other.start()
+    time.sleep(0.02)
+    assert not turn.give_way(BATCH), "one of the same rank waits for the whole pass"
+    thread = threading.Thread(target=chat)
+    thread.start()
+    while len(turn._waiting) < 2:
+        time.sleep(0.001)
+    assert turn.give_way(BATCH)
+    order.append("pass")
+    turn.release()
+    thread.join()
+    other.join()
+    turn.release()
+    assert order == ["chat", "pass"]
