@@ -39,6 +39,7 @@ def serve(config: ServeConfig, model: ModelConfig, settings: Settings) -> NoRetu
     """
     # Until the server handles it: an orderly end, without a traceback from the middle of an import.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    gc.disable()  # a quarter of the time of the imports, which leave next to nothing to collect; `settle_heap` ends it
     check_packages()
     check_home(settings.home)
     if settings.is_public:
@@ -177,8 +178,8 @@ def settle_heap() -> None:
 
     A full collection looks at all of it and stops every thread meanwhile: a third of a second for each waiting client.
     """
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _announce(url: str, is_announced: threading.Event) -> Callable[[], None]:

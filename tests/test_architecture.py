@@ -93,6 +93,10 @@ HOMES = {
     "uvicorn": {"http_server"},
 }
 
+# Half a second and more that a start does not need: imported in the functions that use them. Whole files that only a
+# function imports are let be.
+LATE = {"sklearn", "peft", "bitsandbytes", "optuna"}
+
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 60, 8
 # "path" or "path:function", where a longer one is honestly clearer.
 LONGER: set[str] = set()
@@ -140,6 +144,17 @@ def functions_of(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
+
+
+def test_libraries_that_a_start_does_not_need_are_imported_where_they_are_used() -> None:
+    early = [
+        f"{name}:{node.lineno}" for name in program_files() for node in tree_of(name).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and LATE & {module.split(".")[0] for module in (
+            [getattr(node, "module", None) or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )}
+    ]  # fmt: skip
+    assert not early
 
 
 def test_every_room_has_a_line_in_the_plan():

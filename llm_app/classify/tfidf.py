@@ -8,18 +8,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from llm_app.classify.folder import VOCABULARY, WEIGHTS, ClassifierFile, check_tensors, read_vocabulary
 from llm_app.classify.network import probabilities
 from llm_app.classify.types import Item, Kind, Outcome, Prediction
 from llm_app.errors import ModelRejected
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 CHUNK_ITEMS = 1_024
 MAX_TERMS = 1_000_000
@@ -34,8 +36,10 @@ class Features:
     longest: int = 2
     is_sublinear: bool = True
 
-    def vectorizer(self, terms: Sequence[str] | None = None, **learning: Any) -> TfidfVectorizer:
+    def vectorizer(self, terms: Sequence[str] | None = None, **learning: Any) -> "TfidfVectorizer":
         """A new one, with these terms if they are known; `learning`: what only matters where they are found."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         # One-letter words ("I", "a") say something too, and so does every character of Chinese.
         words = {"token_pattern": r"(?u)\b\w+\b"} if self.analyzer == "word" else {}
         return TfidfVectorizer(
@@ -58,7 +62,7 @@ class LinearModel:
     intercept: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: Features, vectorizer: TfidfVectorizer, coefficients: Any, intercept: Any) -> "LinearModel":
+    def of(cls, features: Features, vectorizer: "TfidfVectorizer", coefficients: Any, intercept: Any) -> "LinearModel":
         """From a fitted vectorizer and a linear model's `coef_` and `intercept_`."""
         rows, constants = np.atleast_2d(coefficients), np.atleast_1d(intercept)
         return cls(features, tuple(vectorizer.get_feature_names_out()), vectorizer.idf_, rows, constants)

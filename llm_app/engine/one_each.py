@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from llm_app.engine import attention
+from llm_app.engine.attention import attend_many
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.one_token import SHORT_ROWS, Additions, Layer, adapted, norms_of, rms_norm, scripted
 from llm_app.engine.packed import WIDE, WIDE_ROWS
@@ -34,7 +36,7 @@ def _step(
     turn: tuple[Tensor, Tensor],
     stores: tuple[Tensor, Tensor],
     places: Tensor,
-    seen: tuple[int, Tensor | None],
+    seen: tuple[int, Tensor | None, Tensor | None],
     layer: _Weights,
     pairs: list[tuple[Tensor, Tensor, float]],
 ) -> Tensor:
@@ -42,8 +44,9 @@ def _step(
 
     `turn`: cosines and sines (rows, 1, head size). `stores`: keys and values of these rows, (rows, key heads,
     positions, head size), of which `places` (rows * key heads,) are those of the new tokens. `seen`: how many positions
-    are read, and which of them by each row, (rows, 1, 1, positions) of bool, or None for all. `pairs`: what an adapter
-    adds to each of the seven products, or nothing.
+    are read, and which of them by each row, (rows, 1, 1, positions) of bool, or None for all; the same as
+    `attend_many` wants it, where that is the way to go. `pairs`: what an adapter adds to each of the seven products, or
+    nothing.
     """
     n_rows = x.shape[0]
     n_queries, n_keys, size = layer.heads
@@ -68,9 +71,12 @@ def _step(
     values.view(-1, size).index_copy_(0, places, joint[:, n_turned:].reshape(-1, size))
     # The queries that share a key take the place of query positions: keys are read once.
     query = turned[:, :n_queries].reshape(n_rows, n_keys, n_queries // n_keys, size)
-    length, mask = seen
+    length, mask, bias = seen
     keys, values = keys[:, :, :length], values[:, :, :length]
-    out = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=layer.scale)
+    if bias is not None:
+        out = attend_many(query, keys, values, bias, layer.scale)
+    else:
+        out = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=layer.scale)
     out = out.reshape(n_rows, n_queries * size)
     if len(pairs) > 0:
         added = torch.ops.mkldnn._linear_pointwise(out, layer.others[0], None, "none", [], "")
@@ -122,10 +128,16 @@ class OneEach:
             return None
         n_heads, n_positions = stores[0][0].shape[1:3]
         places = layout.places(n_heads, n_positions)
+        seen = {window: _seen(layout, window, n_heads) for window in set(self._windows)}
         for keys, values, window, weights, added in zip(*stores, self._windows, self._weights, pairs, strict=True):
-            seen = layout.length, layout.mask(window)
-            x = self._run(x, (cos, sin), (keys, values), places, seen, weights, added)
+            x = self._run(x, (cos, sin), (keys, values), places, seen[window], weights, added)
         return x
+
+
+def _seen(layout: Layout, window: int | None, n_heads: int) -> tuple[int, Tensor | None, Tensor | None]:
+    mask = layout.mask(window)
+    takes_many = mask is not None and attention.takes_many(len(layout.starts), mask.device)
+    return layout.length, mask, attention.bias_of(mask, n_heads) if mask is not None and takes_many else None
 
 
 def _matrices(layer: Layer) -> tuple[list[Tensor], list[Tensor]] | None:

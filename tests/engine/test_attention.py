@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llm_app.engine.attention import NEAR, attend, attend_causally
+from llm_app.engine.attention import MANY_ROWS, NEAR, attend, attend_causally
 
 SIZE = 16
 
@@ -38,6 +38,20 @@ def test_each_way_is_the_formula(n_keys: int, heads: tuple[int, int], n_new: int
     want = by_formula(query, key, value, mask, SIZE**-0.5 if scale is None else scale)
     torch.testing.assert_close(attend(query, key, value, mask, scale).double(), want, rtol=1e-5, atol=1e-5)
     assert all(map(torch.equal, (query, key, value, mask), kept)), "it changed what it was given"
+
+
+@pytest.mark.parametrize("n_rows", [MANY_ROWS - 1, MANY_ROWS])
+def test_one_token_of_each_of_many_rows_is_the_formula(n_rows: int) -> None:
+    query, key, value = drawn(n_rows, (6, 2), 1, 90)
+    mask = torch.rand(n_rows, 1, 1, 90) > 0.5
+    mask[..., 0] = True
+    # What the rows hold stands in a longer store.
+    beyond = torch.full((n_rows, 2, 38, SIZE), torch.nan)
+    key, value = (torch.cat([each, beyond], 2)[:, :, :90] for each in (key, value))
+    want = by_formula(query, key, value, mask, SIZE**-0.5)
+    torch.testing.assert_close(attend(query, key, value, mask, None).double(), want, rtol=1e-5, atol=1e-5)
+    short = [each.bfloat16() for each in (query, key, value)]
+    torch.testing.assert_close(attend(*short, mask, None).double(), want, rtol=0.03, atol=0.03)
 
 
 @pytest.mark.parametrize("n_keys", [7, 150])

@@ -16,6 +16,7 @@ from tests.engine.test_one_token import CONFIGS, adapter
 
 PROMPTS = [[5, 9, 200, 31, 7, 77], [150, 3, 42, 8, 19, 64], [1, 2, 3, 4, 5, 6], [90, 80, 70, 60, 50, 40]]
 EVEN, UNEVEN = [6, 6, 6, 6], [6, 3, 5, 1]  # tokens of them that the rows hold
+MANY = 7 * UNEVEN
 
 
 def wide(config: transformers.PreTrainedConfig, *, of_blocks: bool) -> PreTrainedModel:
@@ -43,7 +44,8 @@ def states(
 ) -> list[Tensor]:
     """Of tokens that come one a row at a time, after prompts of which the rows hold so many tokens."""
     taken, cache, found = model.model.forward, SlotCache(), []
-    pieces = [PROMPTS[: len(held)], *([[(7 * i + row) % 256] for row in range(len(held))] for i in range(n_tokens))]
+    rows = range(len(held))
+    pieces = [[PROMPTS[row % 4] for row in rows], *([[(7 * i + row) % 256] for row in rows] for i in range(n_tokens))]
     starts = [0] * len(held)
     for piece in pieces:
         cache.layout = layout = Layout(first_row, starts, len(piece[0]), torch.device("cpu"))
@@ -70,7 +72,7 @@ def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("of_blocks", [True, False])
-@pytest.mark.parametrize("held", [EVEN, UNEVEN])
+@pytest.mark.parametrize("held", [EVEN, UNEVEN, MANY], ids=["even", "uneven", "many"])
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_token_of_each_row_gets_what_it_gets_among_many(
     family: str, held: list[int], of_blocks: bool, n_runs: list[int]

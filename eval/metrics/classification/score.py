@@ -19,7 +19,6 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn import metrics
 
 Label = int | str
 N_BINS = 15  # of the calibration error
@@ -62,6 +61,8 @@ def classification(
     `labels`: all classes, in the order of the columns of `probabilities` (n_samples, n_classes); by default those that
     occur, sorted. Raises: ValueError for no samples, unequal lengths, or a class that `labels` lacks.
     """
+    from sklearn import metrics
+
     if len(predictions) != len(references) or not len(references):
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references: give one for one.")
     seen = {*predictions, *references}
@@ -153,6 +154,8 @@ def _order(label: Label) -> tuple[bool, Label]:
 
 
 def _average(truths: NDArray[np.int_], guesses: NDArray[np.int_], n_classes: int, average: str) -> ClassScores:
+    from sklearn import metrics
+
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         truths, guesses, labels=range(n_classes), average=average, zero_division=0
     )
@@ -162,6 +165,8 @@ def _average(truths: NDArray[np.int_], guesses: NDArray[np.int_], n_classes: int
 def _by_class(
     truths: NDArray[np.int_], guesses: NDArray[np.int_], names: Sequence[Label]
 ) -> dict[Label, ClassScores]:
+    from sklearn import metrics
+
     columns = metrics.precision_recall_fscore_support(truths, guesses, labels=range(len(names)), zero_division=0)
     return {
         name: ClassScores(precision=float(p), recall=float(r), f1=float(f1), support=int(support))
@@ -170,6 +175,8 @@ def _by_class(
 
 
 def _roc_auc(truths: NDArray[np.int_], table: NDArray[np.float64]) -> float:
+    from sklearn import metrics
+
     n_classes = table.shape[1]
     if n_classes < 2 or len(np.unique(truths)) < n_classes:
         return math.nan

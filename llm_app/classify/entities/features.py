@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy.special import log_softmax
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from llm_app.classify.entities.decode import Decoder, types_of
 from llm_app.classify.entities.folder import Method
@@ -46,6 +44,8 @@ class FeatureTagger:
         self, labels: Sequence[str], features: Sequence[str], weights: NDArray[np.float32],
         intercept: NDArray[np.float32], learned: frozenset[str] = frozenset(),
     ) -> None:
+        from sklearn.feature_extraction import DictVectorizer
+
         self.labels = tuple(labels)
         self.learned = learned
         self._weights, self._intercept = weights, intercept
@@ -60,6 +60,9 @@ class FeatureTagger:
 
         Raises: UserError if all words have the same tag.
         """
+        from sklearn.feature_extraction import DictVectorizer
+        from sklearn.linear_model import LogisticRegression
+
         if len({tag for sentence in sentences for tag in sentence.tags}) < 2:
             raise UserError("All words to train on have the same tag; at least two are needed.", param="data")
         vectorizer = DictVectorizer(dtype=np.float32)

@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import HDBSCAN, KMeans
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from sklearn.metrics import silhouette_score
 
 from llm_app.classify.topics.config import TopicsConfig
 from llm_app.classify.topics.types import Grouped
@@ -53,6 +49,9 @@ def clusters(vectors: Vectors, config: TopicsConfig) -> Generator[Grouped, None,
 
 def positions(vectors: Vectors, config: TopicsConfig) -> tuple[NDArray[np.float64], float | None]:
     """Places on a plane (vectors, 2), and the share of the variance that they show where that is known."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     n = len(vectors)
     plane = np.zeros((n, 2))
     width = min(2 if config.positions == "pca" else TSNE_WIDTH, *vectors.shape)
@@ -76,6 +75,8 @@ def nearest(vectors: Vectors, found: Clusters, topic: int, n: int) -> tuple[int,
 
 def _dense(vectors: Vectors, least_size: int) -> Generator[Grouped, None, Clusters]:
     """Those of HDBSCAN, which finds out how many there are."""
+    from sklearn.cluster import HDBSCAN
+
     if least_size > len(vectors):
         raise UserError(
             f"A topic needs {least_size:,} texts, and there are {len(vectors):,}: lower least_size.", param="least_size"
@@ -100,12 +101,16 @@ def _to_be_tried(vectors: Vectors, n_topics: int | None) -> list[int]:
 
 
 def _k_means(vectors: Vectors, n: int, seed: int) -> NDArray[np.intp]:
+    from sklearn.cluster import KMeans
+
     labels: NDArray[np.intp] = KMeans(n, n_init=N_STARTS, random_state=seed).fit(vectors).labels_.astype(np.intp)
     return labels
 
 
 def _silhouette(vectors: Vectors, topics: NDArray[np.intp]) -> float | None:
     """Over an even draw of the vectors; None where it is not defined."""
+    from sklearn.metrics import silhouette_score
+
     shown = slice(None, None, math.ceil(len(vectors) / N_SILHOUETTE))
     n_topics = len(set(topics[shown].tolist()))
     if not 2 <= n_topics < len(topics[shown]):

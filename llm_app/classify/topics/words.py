@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
 from llm_app.classify.scripts import UNSPACED
 
@@ -23,6 +22,8 @@ Array = NDArray[np.float64]
 
 def terms_of(text: str) -> list[str]:
     """Words in small letters but English stop words; of scripts without spaces, every two neighbouring characters."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     words = [word for word in _WORD.findall(text.lower()) if word not in ENGLISH_STOP_WORDS]
     pairs = [run[i : i + 2] for run in _RUN.findall(text) for i in range(len(run) - 1)]
     return words + [pair for pair in pairs if not _FUNCTION & set(pair)]
@@ -32,6 +33,8 @@ def key_words(
     texts: Sequence[str], topics: Sequence[int], n_topics: int, n_words: int
 ) -> list[tuple[tuple[str, float], ...]]:
     """The weightiest terms of each topic from 0 and their weights; texts of topic -1 do not count."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
     together = ["\n".join(texts[i] for i in range(len(texts)) if topics[i] == topic) for topic in range(n_topics)]
     if not any(map(terms_of, together)):
         return [()] * n_topics

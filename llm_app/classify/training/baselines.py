@@ -5,12 +5,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 
 from llm_app.classify.folder import ClassifierFile
@@ -23,6 +22,9 @@ from llm_app.classify.types import Item, Truth
 from llm_app.errors import UserError
 from llm_app.training.events import Step
 from llm_app.training.processes import peak_memory_bytes
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # C of the logistic regression, and 1 / alpha of the ridge
 USUAL = 1.0  # scikit-learn's own
@@ -134,6 +136,8 @@ def _fitted(
     problem: Problem, counted: Any, wanted: NDArray[Any], strength: float, *, weighs_classes: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coefficients (labels, terms) and intercept (labels,); of two single labels only the second one's."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+
     if problem.kind == "regression":
         ridge = Ridge(alpha=1 / strength, solver="sparse_cg").fit(counted, wanted)
         return np.atleast_2d(ridge.coef_), np.atleast_1d(ridge.intercept_)
@@ -145,7 +149,7 @@ def _fitted(
     return np.vstack([row for row, _ in rows]), np.array([constant for _, constant in rows])
 
 
-def for_all(linear: LogisticRegression, n_labels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def for_all(linear: "LogisticRegression", n_labels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coefficients and intercept of all labels: a row that is never chosen for one that no row to train on has.
 
     The classes it was fitted on are numbers of labels; of two labels in all there is only the second one's row.
@@ -162,7 +166,7 @@ def for_all(linear: LogisticRegression, n_labels: int) -> tuple[NDArray[np.float
     return rows, constants
 
 
-def _one_label(linear: LogisticRegression, counted: Any, wanted: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+def _one_label(linear: "LogisticRegression", counted: Any, wanted: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """Against the rest; a constant for a label that all rows have, or none."""
     if wanted.min() == wanted.max():
         return np.zeros(counted.shape[1]), -NEVER if wanted[0] else NEVER

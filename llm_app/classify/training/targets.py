@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn import metrics
 from torch import Tensor
 from torch.nn import functional
 
@@ -95,4 +94,6 @@ def score(metric: str, problem: Problem, logits: Tensor, wanted: Tensor) -> floa
     truth = wanted.numpy()
     if metric == "accuracy":
         return float((guessed == truth).mean())
+    from sklearn import metrics
+
     return float(metrics.f1_score(truth, guessed, average="macro", zero_division=0))
