@@ -71,7 +71,10 @@ class Edge:
         except ClientGone as error:
             status = error.status
         except Exception as error:
-            if not isinstance(error, UserError):
+            if isinstance(error.__cause__, ClientGone):
+                # Starlette's complaint that its handler was called for after the answer had begun.
+                status = error.__cause__.status
+            elif not isinstance(error, UserError):
                 log_failure(request_id, error)
                 error = internal_error(request_id)
             # After the start only silence is left: the server closes the connection, which no reader takes for an end.

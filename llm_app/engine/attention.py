@@ -24,7 +24,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
     if mask is not None and n_new == 1 and takes_many(rows, query.device):
         out = attend_many(packed, key, value, bias_of(mask, n_keys), size**-0.5 if scale is None else scale)
         return out.view(query.shape)
-    return functional.scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale).view(query.shape)
+    return functional.scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale).reshape(query.shape)
 
 
 def attend_causally(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:

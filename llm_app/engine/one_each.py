@@ -31,6 +31,25 @@ class _Weights(NamedTuple):
     others: list[Tensor]  # the output, gate, up, down
 
 
+def _product(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
+    """Side by side, with what an adapter adds to each."""
+    out = torch.ops.mkldnn._linear_pointwise(x, weights[0], None, "none", [], "")
+    if len(weights) > 1:
+        parts = [out]
+        for weight in weights[1:]:
+            parts.append(torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
+        out = torch.cat(parts, 1)
+    return adapted(out, x, pairs) if len(pairs) > 0 else out
+
+
+def _gated(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
+    """silu(gate) * up; as the product makes it where nothing is added first."""
+    if len(pairs) > 0:
+        return functional.silu(_product(x, weights[:1], pairs[:1])) * _product(x, weights[1:], pairs[1:])
+    gate = torch.ops.mkldnn._linear_pointwise(x, weights[0], None, "swish", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x, gate, weights[1], None, "mul")
+
+
 def _step(
     x: Tensor,
     turn: tuple[Tensor, Tensor],
@@ -51,16 +70,7 @@ def _step(
     n_rows = x.shape[0]
     n_queries, n_keys, size = layer.heads
     n_turned = n_queries + n_keys
-    read = rms_norm(x, layer.before_attention, layer.eps)
-    joint = torch.ops.mkldnn._linear_pointwise(read, layer.first[0], None, "none", [], "")
-    if len(layer.first) > 1:
-        parts = [joint]
-        for weight in layer.first[1:]:
-            parts.append(torch.ops.mkldnn._linear_pointwise(read, weight, None, "none", [], ""))
-        joint = torch.cat(parts, 1)
-    if len(pairs) > 0:
-        joint = adapted(joint, read, pairs[:3])
-    joint = joint.view(n_rows, -1, size)
+    joint = _product(rms_norm(x, layer.before_attention, layer.eps), layer.first, pairs[:3]).view(n_rows, -1, size)
     turned = joint[:, :n_turned]
     if len(layer.of_heads) > 0:
         queries = rms_norm(turned[:, :n_queries], layer.of_heads[0], layer.eps)
@@ -77,24 +87,9 @@ def _step(
         out = attend_many(query, keys, values, bias, layer.scale)
     else:
         out = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=layer.scale)
-    out = out.reshape(n_rows, n_queries * size)
-    if len(pairs) > 0:
-        added = torch.ops.mkldnn._linear_pointwise(out, layer.others[0], None, "none", [], "")
-        x = x + adapted(added, out, pairs[3:4])
-        read = rms_norm(x, layer.before_gate, layer.eps)
-        gate = adapted(
-            torch.ops.mkldnn._linear_pointwise(read, layer.others[1], None, "none", [], ""), read, pairs[4:5]
-        )
-        up = adapted(torch.ops.mkldnn._linear_pointwise(read, layer.others[2], None, "none", [], ""), read, pairs[5:6])
-        inner = functional.silu(gate) * up
-        return x + adapted(
-            torch.ops.mkldnn._linear_pointwise(inner, layer.others[3], None, "none", [], ""), inner, pairs[6:]
-        )
-    x = x + torch.ops.mkldnn._linear_pointwise(out, layer.others[0], None, "none", [], "")
-    read = rms_norm(x, layer.before_gate, layer.eps)
-    gate = torch.ops.mkldnn._linear_pointwise(read, layer.others[1], None, "swish", [], "")
-    inner = torch.ops.mkldnn._linear_pointwise(read, gate, layer.others[2], None, "mul")
-    return x + torch.ops.mkldnn._linear_pointwise(inner, layer.others[3], None, "none", [], "")
+    x = x + _product(out.reshape(n_rows, n_queries * size), layer.others[:1], pairs[3:4])
+    inner = _gated(rms_norm(x, layer.before_gate, layer.eps), layer.others[1:3], pairs[4:6])
+    return x + _product(inner, layer.others[3:], pairs[6:])
 
 
 class OneEach:

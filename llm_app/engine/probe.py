@@ -1,5 +1,6 @@
 """Does this model take our passes? Told by its own forward when it is loaded, since its name does not tell."""
 
+import logging
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from transformers import PreTrainedModel
 from llm_app.engine.branches import Branch, Reading, TreeLayout, splits
 from llm_app.engine.failures import is_out_of_memory
 from llm_app.engine.forward import SlotCache, forward
+
+log = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -39,6 +42,7 @@ def batches_correctly(model: PreTrainedModel, n_context: int) -> bool:
     except (TypeError, ValueError, IndexError, RuntimeError, AttributeError, AssertionError) as error:
         if is_out_of_memory(error):
             raise
+        log.info("our passes failed on this model", exc_info=error)
         return False
     # A window longer than this probe is not cut here: its layers must at least name it.
     if "sliding_attention" in kinds and windows <= {None}:

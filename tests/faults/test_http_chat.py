@@ -1,6 +1,7 @@
 """Rows C of the faults as a client of the API meets them."""
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -101,7 +102,7 @@ def test_C5_a_client_that_leaves_frees_its_place_within_a_step(live: Live, momen
         live.wait_until_idle(1.5)
 
 
-def test_C5_a_hundred_clients_that_leave_leave_nothing_behind(live: Live) -> None:
+def test_C5_a_hundred_clients_that_leave_leave_nothing_behind(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     live.chat()
     time.sleep(0.3)
     n_threads = threading.active_count()
@@ -115,6 +116,7 @@ def test_C5_a_hundred_clients_that_leave_leave_nothing_behind(live: Live) -> Non
     live.wait_until_idle(3)
     assert live.chat().status_code == 200
     assert threading.active_count() <= n_threads + 10
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], "leaving is no fault"
 
 
 def test_C6_a_client_that_stays_but_does_not_read_loses_its_place(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
