@@ -71,15 +71,15 @@ class Edge:
         except ClientGone as error:
             status = error.status
         except Exception as error:
+            refusal = error if isinstance(error, UserError) else internal_error(request_id)
             if isinstance(error.__cause__, ClientGone):
                 # Starlette's complaint that its handler was called for after the answer had begun.
                 status = error.__cause__.status
-            elif not isinstance(error, UserError):
+            elif refusal is not error:
                 log_failure(request_id, error)
-                error = internal_error(request_id)
             # After the start only silence is left: the server closes the connection, which no reader takes for an end.
             if not status:
-                await error_response(error)(scope, receive, send_with_headers)
+                await error_response(refusal)(scope, receive, send_with_headers)
         if scope["path"].startswith("/v1"):
             seconds = time.perf_counter() - started
             log.info("request=%s %s %s %d %.3fs", request_id, scope["method"], quoted(scope["path"]), status, seconds)

@@ -1,7 +1,8 @@
 """Scaled dot-product attention where heads share keys, the way that is fastest for the shape at hand.
 
 Query (rows, heads, new, size), key and value (rows, key heads, length, size), mask (rows, 1, new, length) of bool, or
-None where all keys are seen; each new token sees one key at least. What comes out has the shape and dtype of the query.
+None where all keys are seen; each new token sees one key at least. What comes out has the shape and dtype of the query,
+but for the size of values.
 """
 
 import torch
@@ -15,7 +16,7 @@ MANY_ROWS = 24  # of one new token each, from which on it is slower, too: measur
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
     """The heads that share a key head take the place of query positions: keys are read once, not repeated."""
     rows, heads, n_new, size = query.shape
-    n_keys = key.shape[1]
+    n_keys, shape = key.shape[1], (*query.shape[:3], value.shape[3])
     if mask is not None and n_new > 1:
         if query.device.type == "cpu" and key.shape[2] <= NEAR:
             return _plain(query, key, value, mask, scale)
@@ -23,8 +24,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
     packed = query.reshape(rows, n_keys, -1, size)
     if mask is not None and n_new == 1 and takes_many(rows, query.device):
         out = attend_many(packed, key, value, bias_of(mask, n_keys), size**-0.5 if scale is None else scale)
-        return out.view(query.shape)
-    return functional.scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale).reshape(query.shape)
+        return out.view(shape)
+    # In another memory order than on the CPU where a GPU computes it.
+    return functional.scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale).reshape(shape)
 
 
 def attend_causally(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
@@ -52,7 +54,7 @@ def attend_many(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: 
     """
     scores = torch.baddbmm(bias, (query.float() * scale).flatten(0, 1), key.float().flatten(0, 1).transpose(1, 2))
     weights = scores.softmax(-1).to(value.dtype)
-    return torch.bmm(weights, value.flatten(0, 1)).view(query.shape)
+    return torch.bmm(weights, value.flatten(0, 1)).view(query.shape[:3] + value.shape[3:])
 
 
 def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float | None) -> Tensor:
@@ -62,4 +64,4 @@ def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float
     packed = (query.float() * (size**-0.5 if scale is None else scale)).reshape(rows, n_keys, -1, size)
     scores = (packed @ key.float().transpose(2, 3)).view(rows, n_keys, heads // n_keys, n_new, -1)
     weights = scores.masked_fill_(~mask[:, :, None], -torch.inf).softmax(-1).flatten(2, 3)
-    return (weights @ value.float()).view(query.shape).to(query.dtype)
+    return (weights @ value.float()).view(query.shape[:3] + value.shape[3:]).to(query.dtype)

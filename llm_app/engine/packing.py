@@ -14,6 +14,9 @@ Request = tuple[Sequence[int], Sequence[int]]  # token ids of context and contin
 LEAST_BASE_ROWS, LEAST_BASE_TOKENS = 8, 64  # below, a pass of its own costs more than it saves
 LEAST_TRUNK_TOKENS = 4
 MAX_KEYS = 32_768  # that the trees of one pass attend to, the base counted for each
+# Pairs of a token and a key that attention may compute for nothing, since it pads trees to the widest: as many as it
+# needs, and these, which take a tenth of a second. One tree of 900 tokens and a dozen of 10 took ten times as long.
+SPARE_PAIRS = 200_000
 
 
 @dataclass(frozen=True)
@@ -181,13 +184,17 @@ def _bounded(tree: Tree, budget_tokens: int) -> Iterator[Tree]:
 def _packed(base: tuple[int, ...], trees: list[Tree], budget_tokens: int) -> Iterator[Batch]:
     """Trees of like size together, since attention pads them; large ones first, so that too little memory shows."""
     kept: list[Tree] = []
-    n = n_keys = 0
+    n = n_pairs = 0
     for tree in sorted(trees, key=lambda tree: -tree.size):
-        n_keys = max(n_keys, len(base) + tree.size)
-        if kept and (n + tree.size > budget_tokens or (len(kept) + 1) * n_keys > MAX_KEYS):
-            yield Batch(base, tuple(kept))
-            kept, n, n_keys = [], 0, len(base) + tree.size
+        own = tree.size * (len(base) + tree.size)
+        if kept:
+            widest, n_trees = kept[0].size, len(kept) + 1
+            n_keys = n_trees * (len(base) + widest)
+            is_wasteful = n_keys * widest > 2 * (n_pairs + own) + SPARE_PAIRS
+            if n + tree.size > budget_tokens or n_keys > MAX_KEYS or is_wasteful:
+                yield Batch(base, tuple(kept))
+                kept, n, n_pairs = [], 0, 0
         kept.append(tree)
-        n += tree.size
+        n, n_pairs = n + tree.size, n_pairs + own
     if kept:
         yield Batch(base, tuple(kept))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from llm_app.engine.attention import MANY_ROWS, NEAR, attend, attend_causally
 
-SIZE = 16
+SIZE, VALUE_SIZE = 16, 24
 
 
 def by_formula(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -20,8 +20,8 @@ def by_formula(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, s
 
 def drawn(n_rows: int, heads: tuple[int, int], n_new: int, n_keys: int) -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(n_keys)
-    shapes = (heads[0], n_new), (heads[1], n_keys), (heads[1], n_keys)
-    query, key, value = (torch.randn(n_rows, n, many, SIZE) for n, many in shapes)
+    shapes = (heads[0], n_new, SIZE), (heads[1], n_keys, SIZE), (heads[1], n_keys, VALUE_SIZE)
+    query, key, value = (torch.randn(n_rows, *shape) for shape in shapes)
     # Not contiguous, as a projection's heads are not.
     return query.transpose(1, 2).contiguous().transpose(1, 2), key, value
 
@@ -46,8 +46,8 @@ def test_one_token_of_each_of_many_rows_is_the_formula(n_rows: int) -> None:
     mask = torch.rand(n_rows, 1, 1, 90) > 0.5
     mask[..., 0] = True
     # What the rows hold stands in a longer store.
-    beyond = torch.full((n_rows, 2, 38, SIZE), torch.nan)
-    key, value = (torch.cat([each, beyond], 2)[:, :, :90] for each in (key, value))
+    beyond = [torch.full((n_rows, 2, 38, each.shape[3]), torch.nan) for each in (key, value)]
+    key, value = (torch.cat(parts, 2)[:, :, :90] for parts in zip((key, value), beyond, strict=True))
     want = by_formula(query, key, value, mask, SIZE**-0.5)
     torch.testing.assert_close(attend(query, key, value, mask, None).double(), want, rtol=1e-5, atol=1e-5)
     short = [each.bfloat16() for each in (query, key, value)]

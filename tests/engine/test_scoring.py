@@ -15,7 +15,7 @@ from llm_app.engine.branches import _is_greedy
 from llm_app.engine.forward import SlotCache, forward
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
-from llm_app.engine.packing import Request, plan
+from llm_app.engine.packing import SPARE_PAIRS, Request, plan
 from llm_app.engine.scoring import loglikelihoods, rolling, windows
 from llm_app.engine.turn import CHAT, Turn
 from tests import tiny
@@ -173,6 +173,16 @@ def test_rolling_scores_every_token_of_a_long_text_once(host: Host) -> None:
         want = sum(value for value, _ in reference(host.loaded.model, list(windows(ids, 400, 512))))
         assert got[index] == pytest.approx(want, abs=1e-3)
     assert got[2] == 0.0
+
+
+def test_short_inputs_are_not_padded_to_a_long_one() -> None:
+    rng = random.Random(4)
+    requests = [(tokens(rng, 900), [1]), *((tokens(rng, 10), [1]) for _ in range(40))]
+    batches = plan(requests, n_context=2048, budget_tokens=1024)
+    assert sorted(index for batch in batches for index in batch.indices) == list(range(41)) and len(batches) < 4
+    for batch in batches:
+        sizes = [tree.size for tree in batch.trees]
+        assert len(sizes) * max(sizes) ** 2 <= 2 * sum(size**2 for size in sizes) + SPARE_PAIRS
 
 
 def test_a_model_that_cannot_be_batched_is_scored_one_request_at_a_time(tiny_llama: Path, settings: Settings) -> None:
