@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 NEAR = 64  # keys up to which torch's kernel on the CPU is slower than plain products, which need more memory
+MOST_PAIRS = 1 << 24  # of a token and a key for which a mask may be repeated; above, keys take less memory
 MANY_ROWS = 24  # of one new token each, from which on it is slower, too: measured 0.8 of its time at 32, more at 8
 
 
@@ -20,6 +21,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
     if mask is not None and n_new > 1:
         if query.device.type == "cpu" and key.shape[2] <= NEAR:
             return _plain(query, key, value, mask, scale)
+        if mask.numel() * (heads // n_keys) > MOST_PAIRS:
+            key, value = (each.repeat_interleave(heads // n_keys, dim=1) for each in (key, value))
+            return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
         mask = mask.repeat(1, 1, heads // n_keys, 1)
     packed = query.reshape(rows, n_keys, -1, size)
     if mask is not None and n_new == 1 and takes_many(rows, query.device):
@@ -43,7 +47,7 @@ def takes_many(n_rows: int, device: torch.device) -> bool:
 
 def bias_of(mask: Tensor, n_keys: int) -> Tensor:
     """What `attend_many` adds to the scores of so many key heads: 0 where a key is seen, -inf elsewhere."""
-    bias = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+    bias = torch.zeros(mask.shape, dtype=torch.float32).masked_fill_(~mask, -torch.inf)
     return bias.expand(-1, n_keys, -1, -1).flatten(0, 1)
 
 

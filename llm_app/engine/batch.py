@@ -4,8 +4,6 @@ Cache rows 0..n-1 belong to the requests that decode, the rows after them to tho
 so that both kinds of pass see a contiguous range.
 """
 
-from contextlib import suppress
-
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -53,8 +51,7 @@ class Batch:
         """Read a chunk of the waiting prompts, then one token for every running reply."""
         self.drop_finished()
         if self.reading:
-            with suppress(_Left):
-                self._read_prompts(CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS)
+            self._read_prompts(CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS)
             self.drop_finished()
         if self.decoding:
             tokens = [[request.output_ids[-1]] for request in self.decoding]
@@ -96,7 +93,11 @@ class Batch:
             if all(request.is_over for request, _ in group):
                 raise _Left
 
-        logits = forward(self._model, self._cache, chunks, starts, first, check)
+        try:
+            logits = forward(self._model, self._cache, chunks, starts, first, check)
+        except _Left:
+            self._clean_up(range(first, first + len(group)))
+            return
         for request, n in group:
             request.n_cached += n
         done = [i for i, (request, _) in enumerate(group) if request.n_prompt_left == 0]
@@ -104,6 +105,15 @@ class Batch:
             self._start_decoding(group[i][0])
         if done:
             self._take([group[i][0] for i in done], logits[done])
+
+    def _clean_up(self, rows: range) -> None:
+        """After a pass that was ended in its middle: some layers have seen its tokens, the others have not."""
+        if not any(request.n_cached for request in self.requests):
+            self._cache = SlotCache()
+            return
+        self._cache.level()
+        for row in rows:
+            self._cache.clear(row)
 
     def _next_chunks(self, waiting: list[Request], budget: int) -> list[tuple[Request, int]]:
         """The first prompts of these, as many as fit the budget with their padding."""

@@ -43,6 +43,11 @@ def install(model: PreTrainedModel) -> bool:
     return True
 
 
+def remove(model: PreTrainedModel) -> None:
+    """Undo `install`: the pass and the model hold each other, and so would stay until a garbage collection."""
+    vars(model.get_decoder()).pop("forward", None)
+
+
 @torch.inference_mode()
 def _agrees(body: Any, taken: "CompactPass") -> bool:
     """Whether each layer does to its input what transformers' does.

@@ -102,7 +102,7 @@ class SlotCache(Cache):
         """Keys and values of all layers for the rows of a pass, or None where they have to grow first."""
         held, first, end = self._keys.get(0), layout.first_row, layout.first_row + len(layout.starts)
         if held is None or held.shape[0] < end or held.shape[2] < layout.length:
-            return None
+            return None  # all layers are as large as the first; `level` sees to it
         keys, values = ([store[first:end] for store in stores.values()] for stores in (self._keys, self._values))
         return keys, values
 
@@ -118,6 +118,15 @@ class SlotCache(Cache):
             places = layout.places(held.shape[1], held.shape[2], layout.first_row)
             held.view(-1, held.shape[3]).index_copy_(0, places, new.reshape(-1, held.shape[3]))
         return held[layout.first_row : n_rows, :, : layout.length]
+
+    def level(self) -> None:
+        """After a pass that was ended between two layers: all layers are as large as the largest again."""
+        for store in (self._keys, self._values):
+            rows, positions = (max(held.shape[size] for held in store.values()) for size in (0, 2))
+            for layer, held in store.items():
+                if held.shape[0] < rows or held.shape[2] < positions:
+                    store[layer] = held.new_zeros(rows, held.shape[1], positions, held.shape[3])
+                    store[layer][: held.shape[0], :, : held.shape[2]] = held
 
     def shrink(self, n_rows: int, length: int) -> None:
         """Give memory back when less than half of it is still of use."""

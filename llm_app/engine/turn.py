@@ -3,12 +3,14 @@
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from llm_app.engine.pace import end_team
 
 CHAT, BATCH = 0, 1
+LEAST_SECONDS = 0.05  # that a pass goes on before it gives way
 PATIENCE = 2  # passes of higher rank that one waiting of lower rank lets by
 
 
@@ -24,6 +26,7 @@ class Turn:
         self._numbers = itertools.count()
         self._is_held = False
         self._holder = (CHAT, 0)  # the ticket of who holds it, or held it last
+        self._since = self._waited = 0.0  # when it was taken last; how long it was away when last given way, in seconds
         self._n_passed = 0  # passes that overtook somebody since the last of lower rank
 
     @contextmanager
@@ -40,20 +43,25 @@ class Turn:
     def give_way(self, rank: int) -> bool:
         """For who holds it, in the middle of a long pass: let waiting passes of higher rank go first.
 
-        Whether there were; then whatever they share with this pass may have changed meanwhile.
+        Whether there were; then whatever they share with this pass may have changed meanwhile. The pass keeps a third
+        of the time: it goes on for half as long as it waited last, and for LEAST_SECONDS.
         """
         with self._condition:
-            if not any(other < rank for other, _ in self._waiting):
+            since = time.monotonic()
+            is_due = since - self._since >= max(LEAST_SECONDS, self._waited / 2)
+            if not is_due or not any(other < rank for other, _ in self._waiting):
                 return False
             ticket = self._holder
         end_team()
         self.release()
         self._acquire(ticket)  # before others of its rank
+        self._waited = self._since - since
         return True
 
     def acquire(self, rank: int = CHAT) -> None:
         """Wait for the turn."""
         self._acquire((rank, next(self._numbers)))
+        self._waited = 0.0
 
     def _acquire(self, ticket: tuple[int, int]) -> None:
         with self._condition:
@@ -61,7 +69,7 @@ class Turn:
             self._condition.wait_for(lambda: not self._is_held and self._next() == ticket)
             self._waiting.remove(ticket)
             heapq.heapify(self._waiting)
-            self._is_held, self._holder = True, ticket
+            self._is_held, self._holder, self._since = True, ticket, time.monotonic()
             overtakes = any(rank > ticket[0] for rank, _ in self._waiting)
             self._n_passed = self._n_passed + 1 if overtakes else 0
 

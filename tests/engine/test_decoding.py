@@ -20,6 +20,7 @@ from tests import tiny
 from tests.running import GREEDY, ids_of, running, text_of
 
 LENGTHS = (1, 3, 17, 40, 90)
+LONG = replace(GREEDY, max_new_tokens=60, ignore_eos=True)
 
 
 def prompts(n: int, seed: int = 1) -> list[list[int]]:
@@ -269,3 +270,23 @@ def test_a_prompt_that_nobody_waits_for_any_more_is_not_read_to_its_end(host: Ho
     last.remove()
     assert seen == ["first"]
     assert ids_of(host.stream([5, 6, 7], GREEDY)), "the next one is answered"
+
+
+def test_replies_go_on_behind_a_prompt_that_was_left_while_it_made_the_cache_longer(
+    tiny_llama: Path, settings: Settings
+) -> None:
+    with running(tiny_llama, settings, precision="bf16") as host:
+        streams = [host.stream([5 + i, 6, 7], LONG) for i in range(4)]
+        started = [len(next(stream).token_ids) for stream in streams]
+        layer, left = host.loaded.model.model.layers[0].mlp, []
+
+        def leave(_module: object, _inputs: object, output: torch.Tensor) -> None:
+            if left and output.shape[0] > 100:
+                left[0].close()
+
+        hook = layer.down_proj.register_forward_hook(leave)
+        with host.turn.held():
+            left.append(host.stream([9] * 300, LONG))
+        assert ids_of(left[0]) == []
+        hook.remove()
+        assert [n + len(ids_of(stream)) for n, stream in zip(started, streams, strict=True)] == [60] * 4

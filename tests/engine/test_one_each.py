@@ -117,19 +117,14 @@ def test_few_rows_blocks_alone_what_is_no_lora_and_a_cache_that_has_to_grow_take
     assert not n_runs
 
 
-def test_biases_and_float32_have_no_such_way() -> None:
-    shared = CONFIGS["llama"].to_dict() | {"attention_bias": True}
-    assert not any(isinstance(way, OneEach) for way in biased(shared).model.forward._ways)
-
-
-def biased(config: dict[str, object]) -> PreTrainedModel:
-    model = AutoModelForCausalLM.from_config(
-        transformers.LlamaConfig(**config), attn_implementation=ATTENTION, dtype=torch.bfloat16
-    ).eval()
+@pytest.mark.parametrize(("has_biases", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_biases_and_float32_have_no_such_way(has_biases: bool, dtype: torch.dtype) -> None:
+    config = transformers.LlamaConfig(**CONFIGS["llama"].to_dict() | {"attention_bias": has_biases})
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION, dtype=dtype).eval()
     for layer in model.model.layers:
         for part in (layer.self_attn, layer.mlp):
             for name, linear in list(part.named_children()):
                 if isinstance(linear, nn.Linear):
                     setattr(part, name, PrepackedLinear(linear.weight.detach(), linear.bias))
     assert compact.install(model)
-    return model
+    assert not any(isinstance(way, OneEach) for way in model.model.forward._ways)

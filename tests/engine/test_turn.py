@@ -3,7 +3,7 @@
 import threading
 import time
 
-from llm_app.engine.turn import BATCH, CHAT, PATIENCE, Turn
+from llm_app.engine.turn import BATCH, CHAT, LEAST_SECONDS, PATIENCE, Turn
 
 
 def test_one_holds_it_at_a_time_and_chats_go_first_without_starving_the_rest() -> None:
@@ -53,18 +53,43 @@ def test_in_the_middle_of_a_pass_the_turn_goes_to_who_waits_with_a_higher_rank_a
 
     turn.acquire(BATCH)
     assert not turn.give_way(BATCH), "nobody waits"
-    other = threading.Thread(target=turn.acquire, args=(BATCH,))
+    other = threading.Thread(target=turn.acquire, args=(BATCH,), daemon=True)
     other.start()
-    time.sleep(0.02)
+    time.sleep(LEAST_SECONDS)
     assert not turn.give_way(BATCH), "one of the same rank waits for the whole pass"
-    thread = threading.Thread(target=chat)
+    thread = threading.Thread(target=chat, daemon=True)
     thread.start()
     while len(turn._waiting) < 2:
         time.sleep(0.001)
     assert turn.give_way(BATCH)
     order.append("pass")
     turn.release()
-    thread.join()
-    other.join()
+    thread.join(5)
+    other.join(5)
     turn.release()
     assert order == ["chat", "pass"]
+
+
+def test_a_pass_keeps_a_third_of_the_time_beside_slow_chats_that_never_end() -> None:
+    turn, is_over, seconds = Turn(), threading.Event(), 0.1
+
+    def chat() -> None:
+        while not is_over.is_set():
+            with turn.held(CHAT):
+                time.sleep(seconds)
+
+    threads = [threading.Thread(target=chat, daemon=True) for _ in range(3)]
+    turn.acquire(BATCH)
+    for thread in threads:
+        thread.start()
+    started, own = time.monotonic(), 0.0
+    while time.monotonic() - started < 2:
+        time.sleep(0.005)
+        own += 0.005
+        turn.give_way(BATCH)
+    whole = time.monotonic() - started
+    is_over.set()
+    turn.release()
+    for thread in threads:
+        thread.join(5)
+    assert 0.25 < own / whole < 0.6
