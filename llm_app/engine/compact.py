@@ -44,7 +44,7 @@ def install(model: PreTrainedModel) -> bool:
 
 
 def remove(model: PreTrainedModel) -> None:
-    """Undo `install`: the pass and the model hold each other, and so would stay until a garbage collection."""
+    """Undo `install`: the pass and the model hold each other, and garbage collection ends that in no frozen heap."""
     vars(model.get_decoder()).pop("forward", None)
 
 

@@ -104,12 +104,7 @@ def _forget(error: BaseException) -> None:
 
 def release_memory() -> None:
     """Give memory that is no longer used back to the system, not only to Python."""
-    # What a server has taken out of garbage collection may hold on to a model that was loaded before that.
-    is_frozen = gc.get_freeze_count() > 0
-    gc.unfreeze()
     gc.collect()
-    if is_frozen:
-        gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
