@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from llm_app.engine.pace import end_team
 
 CHAT, BATCH = 0, 1
-LEAST_SECONDS = 0.05  # that a pass goes on before it gives way
+LEAST_SECONDS = 0.02  # that a pass goes on before it gives way
 PATIENCE = 2  # passes of higher rank that one waiting of lower rank lets by
 
 
