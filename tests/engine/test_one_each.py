@@ -12,7 +12,7 @@ from llm_app.engine import compact
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import WIDE_ROWS, PackedLinear, PrepackedLinear, only_blocks
-from tests.engine.test_one_token import CONFIGS, adapter
+from tests.engine.test_one_token import CONFIGS, adapter, counted_runs
 
 PROMPTS = [[5, 9, 200, 31, 7, 77], [150, 3, 42, 8, 19, 64], [1, 2, 3, 4, 5, 6], [90, 80, 70, 60, 50, 40]]
 EVEN, UNEVEN = [6, 6, 6, 6], [6, 3, 5, 1]  # tokens of them that the rows hold
@@ -59,16 +59,7 @@ def states(
 @pytest.fixture
 def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many states came out of the function for one token of each."""
-    counted: list[int] = []
-    plain = OneEach.__call__
-
-    def counting(self: OneEach, *arguments: object) -> Tensor | None:
-        result = plain(self, *arguments)  # type: ignore[arg-type]
-        counted.extend([1] * (result is not None))
-        return result
-
-    monkeypatch.setattr(OneEach, "__call__", counting)
-    return counted
+    return counted_runs(monkeypatch, OneEach)
 
 
 @pytest.mark.parametrize("of_blocks", [True, False])

@@ -1,5 +1,7 @@
 """One token of one reply through blocks, against the layers that many tokens go through."""
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -59,19 +61,24 @@ def states(model: PreTrainedModel, n_tokens: int, *, is_shared: bool) -> list[Te
     return found[1:]
 
 
-@pytest.fixture
-def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many states came out of the function for one token."""
+def counted_runs(monkeypatch: pytest.MonkeyPatch, way: type[Any]) -> list[int]:
+    """Grows by one for each time that states come out of this way."""
     counted: list[int] = []
-    plain = OneToken.__call__
+    plain = way.__call__
 
-    def counting(self: OneToken, *arguments: object) -> Tensor | None:
-        result = plain(self, *arguments)  # type: ignore[arg-type]
+    def counting(self: object, *arguments: object) -> Tensor | None:
+        result: Tensor | None = plain(self, *arguments)
         counted.extend([1] * (result is not None))
         return result
 
-    monkeypatch.setattr(OneToken, "__call__", counting)
+    monkeypatch.setattr(way, "__call__", counting)
     return counted
+
+
+@pytest.fixture
+def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many states came out of the function for one token."""
+    return counted_runs(monkeypatch, OneToken)
 
 
 @pytest.mark.parametrize("kind", [Kind.Q4_1, Kind.Q8_0], ids=lambda kind: kind.name)
