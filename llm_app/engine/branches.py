@@ -37,7 +37,7 @@ class TreeLayout:
     _gather: Tensor = field(init=False)  # (trees, widest): the row's tokens, padded with token 0
     _scatter: Tensor = field(init=False)  # (n,): where each token of the row stands among all of `_gather`
     _branches: Tensor = field(init=False)  # (trees, widest): 0 for the trunk, then 1, 2, ...; -1 for padding
-    _is_causal: bool = field(init=False)  # nothing branches off and nothing stands before: each sees all before it
+    _is_causal: bool = field(init=False)  # nothing branches off: each sees all before it
     _masks: dict[int | None, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class TreeLayout:
         self._gather[tree, place] = torch.arange(len(ids), device=self.device)
         self._branches = torch.full(shape, -1, device=self.device)
         self._branches[tree, place] = branch_of
-        self._is_causal = self.n_base == 0 and all(len(tails) <= 1 for _, tails in self.trees)
+        self._is_causal = all(len(tails) <= 1 for _, tails in self.trees)
 
     def read_only(self, tokens: Collection[int]) -> None:
         """Of the others the last states may be anything."""
@@ -98,11 +98,9 @@ class TreeLayout:
         trees = query if is_alone else self._apart(query[0])
         keys, values = (each if is_alone else self._with_base(each[0]) for each in (key, value))
         # Padding stands behind the tokens, where none of them looks.
-        n_keys = keys.shape[2]
-        if self._is_causal and n_keys > attention.NEAR and (window is None or window >= n_keys):
-            out = attention.attend_causally(trees, keys, values, scale).transpose(1, 2)
-        else:
-            out = attention.attend(trees, keys, values, self.mask(window), scale).transpose(1, 2)
+        is_causal = self._is_causal and (window is None or window >= keys.shape[2])
+        mask = None if is_causal else self.mask(window)
+        out = attention.attend(trees, keys, values, mask, scale, is_causal=is_causal).transpose(1, 2)
         return out if is_alone else out.flatten(0, 1).index_select(0, self._scatter)[None]
 
     def _apart(self, row: Tensor) -> Tensor:

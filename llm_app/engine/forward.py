@@ -65,6 +65,12 @@ class Layout:
             self.masks[window] = self._make_mask(window)
         return self.masks[window]
 
+    def is_causal(self, window: int | None) -> bool:
+        """Whether several new tokens of each row see just what stands before them."""
+        self.windows.add(window)
+        is_level = self.n_new > 1 and min(self.starts) == max(self.starts)
+        return is_level and (window is None or window >= self.length)
+
     def _make_mask(self, window: int | None) -> Tensor | None:
         if window is None and self.n_new == 1 and min(self.starts) == max(self.starts):
             return None
@@ -214,11 +220,9 @@ def attend(
     window, scale = kwargs.get("sliding_window"), kwargs.get("scaling")
     if isinstance(layout, TreeLayout):
         return layout.attend(query, key, value, window, scale), None
-    mask = layout.mask(window)
-    is_causal = layout.length > attention.NEAR and max(layout.starts) == 0 and window is None
-    if is_causal and mask is not None:
-        return attention.attend_causally(query, key, value, scale).transpose(1, 2), None
-    return attention.attend(query, key, value, mask, scale).transpose(1, 2), None
+    is_causal = layout.is_causal(window)
+    mask = None if is_causal else layout.mask(window)
+    return attention.attend(query, key, value, mask, scale, is_causal=is_causal).transpose(1, 2), None
 
 
 AttentionInterface.register(ATTENTION, attend)

@@ -55,7 +55,7 @@ def _step(
     turn: tuple[Tensor, Tensor],
     stores: tuple[Tensor, Tensor],
     places: Tensor,
-    seen: tuple[int, Tensor | None, Tensor | None],
+    seen: tuple[int, bool, Tensor | None],
     layer: _Weights,
     pairs: list[tuple[Tensor, Tensor, float]],
 ) -> Tensor:
@@ -63,9 +63,8 @@ def _step(
 
     `turn`: cosines and sines (rows, 1, head size). `stores`: keys and values of these rows, (rows, key heads,
     positions, head size), of which `places` (rows * key heads,) are those of the new tokens. `seen`: how many positions
-    are read, and which of them by each row, (rows, 1, 1, positions) of bool, or None for all; the same as
-    `attend_many` wants it, where that is the way to go. `pairs`: what an adapter adds to each of the seven products, or
-    nothing.
+    are read, whether `attend_many` is the way to go, and which of them each row reads, None for all: as that wants it,
+    or (rows, 1, 1, positions) of bool. `pairs`: what an adapter adds to each of the seven products, or nothing.
     """
     n_rows = x.shape[0]
     n_queries, n_keys, size = layer.heads
@@ -81,10 +80,10 @@ def _step(
     values.view(-1, size).index_copy_(0, places, joint[:, n_turned:].reshape(-1, size))
     # The queries that share a key take the place of query positions: keys are read once.
     query = turned[:, :n_queries].reshape(n_rows, n_keys, n_queries // n_keys, size)
-    length, mask, bias = seen
+    length, takes_many, mask = seen
     keys, values = keys[:, :, :length], values[:, :, :length]
-    if bias is not None:
-        out = attend_many(query, keys, values, bias, layer.scale)
+    if takes_many:
+        out = attend_many(query, keys, values, mask, layer.scale)
     else:
         out = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=layer.scale)
     x = x + _product(out.reshape(n_rows, n_queries * size), layer.others[:1], pairs[3:4])
@@ -129,10 +128,10 @@ class OneEach:
         return x
 
 
-def _seen(layout: Layout, window: int | None, n_heads: int) -> tuple[int, Tensor | None, Tensor | None]:
+def _seen(layout: Layout, window: int | None, n_heads: int) -> tuple[int, bool, Tensor | None]:
     mask = layout.mask(window)
-    takes_many = mask is not None and attention.takes_many(len(layout.starts), mask.device)
-    return layout.length, mask, attention.bias_of(mask, n_heads) if mask is not None and takes_many else None
+    takes_many = attention.takes_many(len(layout.starts), layout.length, layout.device)
+    return layout.length, takes_many, attention.bias_of(mask, n_heads) if takes_many and mask is not None else mask
 
 
 def _matrices(layer: Layer) -> tuple[list[Tensor], list[Tensor]] | None:

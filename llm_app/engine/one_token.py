@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from llm_app.engine.adapter_change import Change
+from llm_app.engine.attention import MANY_KEYS, attend_many
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.packed import PackedLinear
 
@@ -76,6 +77,7 @@ class _Weights(NamedTuple):
     heads: tuple[int, int, int]  # how many queries and keys, and the size of one
     scale: float
     window: int  # how many positions a token sees, itself included
+    many_keys: int  # from which on `attend_many` is faster
     eps: float
     before_attention: Tensor
     before_gate: Tensor
@@ -114,7 +116,10 @@ def _step(
     query = turned[:, :n_queries].reshape(1, n_keys, n_queries // n_keys, size)
     first = max(0, start + 1 - layer.window)
     seen, read = keys[:, :, first : start + 1], values[:, :, first : start + 1]
-    out = functional.scaled_dot_product_attention(query, seen, read, scale=layer.scale)
+    if seen.shape[2] >= layer.many_keys:
+        out = attend_many(query, seen, read, None, layer.scale)
+    else:
+        out = functional.scaled_dot_product_attention(query, seen, read, scale=layer.scale)
     x = x + _product(out.reshape(1, n_queries * size), quants[1], scales[1], pairs[3:4])
     gate, up = _product(rms_norm(x, layer.before_gate, eps), quants[2], scales[2], pairs[4:6]).chunk(2, -1)
     return x + _product(functional.silu(gate) * up, quants[3], scales[3], pairs[6:])
@@ -233,7 +238,8 @@ def _weights(layer: Layer) -> _Weights:
     before_attention, before_gate, *of_heads = norms
     planes = [joint.whole.planes for joint in layer.joints]
     return _Weights(
-        heads=layer.counts, scale=layer.scale, window=layer.window or sys.maxsize, eps=layer.norms[0].eps,
+        heads=layer.counts, scale=layer.scale, window=layer.window or sys.maxsize,
+        many_keys=MANY_KEYS, eps=layer.norms[0].eps,
         before_attention=before_attention, before_gate=before_gate, of_heads=of_heads,
         quants=[[plane.quants for plane in each] for each in planes],
         scales=[[plane.scales for plane in each] for each in planes],

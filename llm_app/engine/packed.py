@@ -6,6 +6,7 @@ They look like torch.nn.Linear: `weight` gives the dense matrix, made anew at ea
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -254,6 +255,7 @@ class PrepackedLinear(nn.Linear):
 WIDE = (PackedLinear, PrepackedLinear)  # what has, or may have, a matrix in oneDNN's order: its `copy`
 
 
+@cache
 def can_prepack(dtype: torch.dtype = torch.bfloat16) -> bool:
     """Whether the CPU and this build of torch multiply this dtype through oneDNN."""
     try:
