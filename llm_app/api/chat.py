@@ -27,7 +27,7 @@ def add_chat_routes(api: FastAPI, work: Work) -> None:
         asked = await read_body(request, ChatRequest)
         target = work.target(asked.model)
         samplings = choices_of(_sampling(asked), asked.n)
-        prompt = await work.prepare(chat.render, target.loaded, _messages(asked))
+        prompt = await work.written(chat.render, target.loaded, _messages(asked))
         answer = ChatAnswer(asked, target)
 
         pieces = work.replies(target, [prompt.token_ids] * asked.n, samplings)

@@ -43,7 +43,8 @@ def add_completion_routes(api: FastAPI, work: Work) -> None:
         asked = await read_body(request, CompletionRequest)
         target = work.target(asked.model)
         sampling = _sampling(asked)
-        prompts = await work.prepare(_prompts, target.loaded, asked)
+        # A text that is measured may need no reply.
+        prompts = await (work.prepare if asked.echo else work.written)(_prompts, target.loaded, asked)
         if asked.echo and (asked.logprobs is not None or asked.max_tokens == 0):
             measuring = _measured(work, target, asked, prompts, sampling)
             prompts = await while_connected(request.receive, measuring)

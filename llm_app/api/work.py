@@ -58,9 +58,11 @@ class Work:
         n_replies = services.serve.max_streams + services.serve.max_waiting
         self._max_scoring = services.serve.max_waiting + N_SCORING
         self._scoring = 0
+        self._n_coming = 0  # requests whose prompts are being written out
         # Limiters of our own: the process-wide one is shared with everything that Gradio runs.
         self._readers = anyio.CapacityLimiter(n_replies + 8)
         self._preparing = anyio.CapacityLimiter(N_PREPARING)
+        self._opening = anyio.CapacityLimiter(1)  # a prompt that is written out does not wait for others
         self._scorers = anyio.CapacityLimiter(N_SCORING)
 
     def model_ids(self) -> list[str]:
@@ -89,6 +91,19 @@ class Work:
         """Run something that blocks (a template, a tokenizer, admission) off the event loop."""
         return await run_sync(call, *args, limiter=self._preparing)
 
+    async def written(self, call: Callable[..., T], *args: Any) -> T:
+        """Write out what a reply is asked to; refused first where there is no place for it, since most of the work of
+        a refusal would be this.
+
+        Raises: QueueFull; what the call raises.
+        """
+        self.host.require_room(self._n_coming)
+        self._n_coming += 1
+        try:
+            return await self.prepare(call, *args)
+        finally:
+            self._n_coming -= 1
+
     async def score(self, target: Target, token_ids: Sequence[int], n_top: int) -> list[TokenLogprob]:
         """Log-probabilities of a given text; as bounded as everything else.
 
@@ -114,7 +129,8 @@ class Work:
         """
         for start in range(0, len(prompts), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            streams = await self.prepare(self._open, target, prompts[some], samplings[some])
+            opening = prompts[some], samplings[some]
+            streams = await run_sync(self._open, target, *opening, limiter=self._opening)
             reading = _Reading(streams, self._readers)
             try:
                 async for index, delta in reading:

@@ -62,14 +62,18 @@ class Decoder:
         request = new_request(self.loaded, Asked(prompt_ids, sampling), adapter, self._wake, rank)
         with self._condition:
             self._check_open()
-            if self._n_places + self.n_waiting >= self._max_streams + self._max_waiting:
-                raise QueueFull(
-                    f"{self._max_streams} replies run and {self._max_waiting} wait already. Try again shortly.",
-                    retry_after_seconds=2,
-                )
+            self.require_room()
             self._waiting.append((request,))
             self._begin()
         return request.stream
+
+    def require_room(self, n_coming: int = 0) -> None:
+        """Raises: QueueFull where there is no place for one more, once `n_coming` others have theirs."""
+        if self._n_places + self.n_waiting + n_coming >= self._max_streams + self._max_waiting:
+            raise QueueFull(
+                f"{self._max_streams} replies run and {self._max_waiting} wait already. Try again shortly.",
+                retry_after_seconds=2,
+            )
 
     def submit_together(self, asked: Sequence[Asked], adapter: str | None = None) -> list[Stream]:
         """Queue prompts as one batch of rank BATCH. Raises: NotEnoughMemory for so many at once, else as `submit`."""

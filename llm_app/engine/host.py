@@ -79,10 +79,7 @@ class Host:
 
     @property
     def config(self) -> ModelConfig:
-        """What brings back the model that answers now, with the adapter that answers.
-
-        Raises: as `loaded`.
-        """
+        """What brings back the model that answers now, with the adapter that answers; raises as `loaded`."""
         return replace(self.loaded.config, adapter=self._adapter and self._adapter_given)
 
     def status(self) -> HostStatus:
@@ -113,9 +110,8 @@ class Host:
         if self._is_stopping:
             raise ShuttingDown("The server is shutting down.", retry_after_seconds=30)
         if not self._loading.acquire(blocking=False):
-            raise ModelBusy(
-                "Another model is being loaded. Wait until it is ready, or cancel it.", retry_after_seconds=5
-            )
+            told = "Another model is being loaded. Wait until it is ready, or cancel it."
+            raise ModelBusy(told, retry_after_seconds=5)
         try:
             self._reason = None
             self._progress = LoadProgress("checking", 0.0)
@@ -131,9 +127,8 @@ class Host:
     def unload(self) -> None:
         """Let go of the model; its memory is given back. Replies under way end with an error after a moment."""
         if not self._loading.acquire(blocking=False):
-            raise ModelBusy(
-                "A model is being loaded. Cancel that first, or wait until it is ready.", retry_after_seconds=5
-            )
+            told = "A model is being loaded. Cancel that first, or wait until it is ready."
+            raise ModelBusy(told, retry_after_seconds=5)
         try:
             self._close(*self._take(), grace_seconds=1.0)
         finally:
@@ -179,6 +174,10 @@ class Host:
         decoder = self._ready()
         self._check_adapter(decoder.loaded, adapter)
         return decoder.submit(prompt_ids, sampling, adapter, rank)
+
+    def require_room(self, n_coming: int = 0) -> None:
+        """Raises: QueueFull where there is no place for a reply once `n_coming` others have theirs; as `loaded`."""
+        self._ready().require_room(n_coming)
 
     def stream_together(self, asked: Sequence[Asked], *, adapter: str | None = None) -> list[Stream]:
         """Start replies of an evaluation, whose passes nothing else may change; chats go first.
