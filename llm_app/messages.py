@@ -76,6 +76,7 @@ class Stream(Iterator[Delta]):
         self._items: queue.SimpleQueue[Delta | Exception | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._ended = False
+        self.on_put: Callable[[], None] | None = None  # called after each put, on the thread of whoever answers
 
     def __next__(self) -> Delta:
         delta = self.get(None)
@@ -116,6 +117,8 @@ class Stream(Iterator[Delta]):
     def put(self, item: Delta | Exception | None) -> None:
         """For whoever answers: hand over the next piece, a failure, or None at the end."""
         self._items.put(item)
+        if self.on_put is not None:
+            self.on_put()
 
     def __enter__(self) -> "Stream":
         return self

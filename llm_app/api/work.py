@@ -1,7 +1,7 @@
 """From the event loop to the engine and back: what blocks runs on threads of our own, what nobody reads is stopped."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +10,8 @@ import anyio
 from anyio.to_thread import run_sync
 from starlette.types import Receive
 
-from llm_app.api.errors import ClientGone, HttpError
+from llm_app.api.errors import ClientGone
+from llm_app.api.reading import Bell, Reading
 from llm_app.config import SamplingConfig
 from llm_app.engine.loading import LoadedModel
 from llm_app.errors import ModelLoading, ModelNotFound, QueueFull
@@ -19,7 +20,6 @@ from llm_app.services import Services
 
 T = TypeVar("T")
 
-READ_SECONDS = 0.25  # a reading thread looks up this often, so that a reader who left is noticed
 AT_ONCE = 8  # replies of one request that run side by side
 N_PREPARING = 4
 N_SCORING = 2
@@ -42,25 +42,16 @@ class Target:
         return f"fp_{digest}_{self.loaded.adapters.digest(self.adapter)[:16]}"
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What one look at a stream gave; `end` is True after the last piece, or the reason why it broke off."""
-
-    deltas: list[Delta]
-    end: bool | Exception
-
-
 class Work:
     """The engine as the routes use it."""
 
     def __init__(self, services: Services) -> None:
         self.host, self.settings, self.classifiers = services.host, services.settings, services.classifiers
-        n_replies = services.serve.max_streams + services.serve.max_waiting
         self._max_scoring = services.serve.max_waiting + N_SCORING
         self._scoring = 0
         self._n_coming = 0  # requests whose prompts are being written out
+        self._bell: Bell | None = None
         # Limiters of our own: the process-wide one is shared with everything that Gradio runs.
-        self._readers = anyio.CapacityLimiter(n_replies + 8)
         self._preparing = anyio.CapacityLimiter(N_PREPARING)
         self._opening = anyio.CapacityLimiter(1)  # a prompt that is written out does not wait for others
         self._scorers = anyio.CapacityLimiter(N_SCORING)
@@ -131,12 +122,17 @@ class Work:
             some = slice(start, start + AT_ONCE)
             opening = prompts[some], samplings[some]
             streams = await run_sync(self._open, target, *opening, limiter=self._opening)
-            reading = _Reading(streams, self._readers)
+            reading = Reading(streams, self._bell_here())
             try:
                 async for index, delta in reading:
                     yield start + index, delta
             finally:
                 reading.close()
+
+    def _bell_here(self) -> Bell:
+        if self._bell is None or self._bell.loop is not asyncio.get_running_loop():
+            self._bell = Bell()
+        return self._bell
 
     def _open(
         self, target: Target, prompts: Sequence[Sequence[int]], samplings: Sequence[SamplingConfig]
@@ -171,63 +167,6 @@ class Work:
             yield
         finally:
             self._scoring -= 1
-
-
-class _Reading:
-    """Streams read side by side, each by a task that waits on a thread."""
-
-    def __init__(self, streams: Sequence[Stream], readers: anyio.CapacityLimiter) -> None:
-        self._streams = streams
-        self._readers = readers
-        self._arrived: asyncio.Queue[tuple[int, Taken | BaseException]] = asyncio.Queue()
-        self._tasks = [asyncio.create_task(self._read(index, stream)) for index, stream in enumerate(streams)]
-
-    async def __aiter__(self) -> AsyncIterator[tuple[int, Delta]]:
-        n_open = len(self._tasks)
-        while n_open:
-            index, taken = await self._arrived.get()
-            if isinstance(taken, BaseException):
-                raise taken
-            for delta in taken.deltas:
-                if delta.finish_reason == "cancelled":
-                    raise HttpError(503, "cancelled", "The reply was stopped on the server before its end.")
-                yield index, delta
-            if isinstance(taken.end, Exception):
-                raise taken.end
-            if taken.end:
-                n_open -= 1
-
-    def close(self) -> None:
-        for stream in self._streams:
-            stream.close()
-        for task in self._tasks:
-            task.cancel()
-
-    async def _read(self, index: int, stream: Stream) -> None:
-        end: bool | Exception = False
-        try:
-            while not end:
-                taken = await run_sync(_take, stream, limiter=self._readers)
-                end = taken.end
-                if taken.deltas or end:
-                    self._arrived.put_nowait((index, taken))
-        except Exception as error:
-            self._arrived.put_nowait((index, error))
-
-
-def _take(stream: Stream) -> Taken:
-    """Wait for the next piece, then take all that lies there: one hop between threads for all of them."""
-    deltas: list[Delta] = []
-    try:
-        delta = stream.get(READ_SECONDS)
-        while delta is not None:
-            deltas.append(delta)
-            delta = stream.get(0)
-    except StopIteration:
-        return Taken(deltas, end=True)
-    except Exception as error:
-        return Taken(deltas, end=error)
-    return Taken(deltas, end=False)
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
