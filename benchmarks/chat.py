@@ -2,8 +2,9 @@
 
     python -m benchmarks.chat [--pairs 3] [--precision bf16]
 
-One stream, 32 streams that start at once (their prompts included), and the first token of a 1,000-token prompt.
-Greedy, a fixed number of tokens, end tokens ignored. Both sides run in this process, in turn, never together.
+One stream, 32 streams that start at once (their prompts included), the first token of a 1,000-token prompt, and that
+of the chat's next turn, of which `generate` reads all again and we what is new. Greedy, a fixed number of tokens, end
+tokens ignored. Both sides run in this process, in turn, never together.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from benchmarks.prompts import long_prompt, short_prompts  # noqa: E402
 from llm_app import chat  # noqa: E402
 from llm_app.engine import catalog  # noqa: E402
 from llm_app.engine.host import Host  # noqa: E402
+from llm_app.engine.pace import end_team  # noqa: E402
 from llm_app.messages import Message  # noqa: E402
 
 N_NEW = 64
@@ -43,6 +45,8 @@ def main() -> None:
     ).eval().to(host.loaded.device)
     short = [ids_of(host, text) for text in short_prompts()]
     long = ids_of(host, long_prompt())
+    reply = "".join(delta.text for delta in host.stream(long, SamplingConfig(temperature=0.0, max_new_tokens=N_NEW)))
+    later = ids_of(host, long_prompt(), reply, "What did you leave out?")
     print(f"# {torch.get_num_threads()} threads, torch {torch.__version__}, {args.precision}, {len(long)}-token prompt")
     cases: list[tuple[str, Callable[[], float], Callable[[], float]]] = [
         ("one stream, tokens/s", lambda: ours(host, short[:1]), lambda: generate(theirs, short[0])),
@@ -51,6 +55,11 @@ def main() -> None:
             "first token of the long prompt, 1/s",
             lambda: 1 / first(host, long),
             lambda: 1 / generate_first(theirs, long),
+        ),
+        (
+            "first token of the next turn, 1/s",
+            lambda: 1 / first(host, later),
+            lambda: 1 / generate_first(theirs, later),
         ),
     ]
     for name, mine, other in cases:
@@ -68,9 +77,10 @@ def main() -> None:
     host.shutdown(0)
 
 
-def ids_of(host: Host, text: str) -> list[int]:
-    """The prompt of one question as the model gets it."""
-    return list(chat.render(host.loaded, [Message("user", text)]).token_ids)
+def ids_of(host: Host, *texts: str) -> list[int]:
+    """The prompt of a question, or of one after others and their replies, as the model gets it."""
+    messages = [Message(("user", "assistant")[i % 2], text) for i, text in enumerate(texts)]
+    return list(chat.render(host.loaded, messages).token_ids)
 
 
 def ours(host: Host, prompts: Sequence[list[int]]) -> float:
@@ -98,7 +108,9 @@ def generate(model: AutoModelForCausalLM, prompt: list[int], n_new: int = N_NEW)
     started = time.perf_counter()
     options = {"max_new_tokens": n_new, "min_new_tokens": n_new, "do_sample": False}
     output = model.generate(ids, attention_mask=torch.ones_like(ids), **options)
-    return (output.shape[1] - len(prompt)) / (time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    end_team()  # its threads would slow ours down
+    return (output.shape[1] - len(prompt)) / seconds
 
 
 def generate_first(model: AutoModelForCausalLM, prompt: list[int]) -> float:

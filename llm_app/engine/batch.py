@@ -4,11 +4,14 @@ Cache rows 0..n-1 belong to the requests that decode, the rows after them to tho
 so that both kinds of pass see a contiguous range.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from llm_app.engine.forward import SlotCache, forward
+from llm_app.engine.kept import LEAST_TOKENS, Kept
 from llm_app.engine.pace import Pace
 from llm_app.engine.request import Request
 from llm_app.engine.sampling import choose
@@ -24,12 +27,21 @@ class _Left(Exception):
 
 
 class Batch:
-    """Requests under one adapter. Each pass follows from the requests alone, whatever else the model does meanwhile."""
+    """Requests under one adapter. Each pass follows from the requests alone, whatever else the model does meanwhile.
 
-    def __init__(self, model: PreTrainedModel, pace: Pace) -> None:
+    `kept`: where chats leave for their next turn what they have read, under the digest of their adapter; None for
+    requests that nobody goes on from.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, pace: Pace, kept: Kept | None, digest: Callable[[str | None], str]
+    ) -> None:
         self.decoding: list[Request] = []
         self.reading: list[Request] = []
         self._model, self._pace = model, pace
+        self._kept, self._digest = kept, digest
+        self._joined: dict[Request, str] = {}  # the digest of its adapter then
+        self._new: list[Request] = []
         self._cache = SlotCache()
 
     @property
@@ -45,12 +57,14 @@ class Batch:
     def join(self, request: Request) -> None:
         """Its prompt is read from the next step on."""
         self.reading.append(request)
+        self._new.append(request)
 
     @torch.inference_mode()
     def step(self) -> None:
         """Read a chunk of the waiting prompts, then one token for every running reply."""
         self.drop_finished()
         if self.reading:
+            self._recall()
             self._read_prompts(CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS)
             self.drop_finished()
         if self.decoding:
@@ -67,6 +81,7 @@ class Batch:
         """Requests that ended, or whose reader left, free their rows; an empty batch holds no memory."""
         for row in reversed(range(len(self.requests))):
             if self.requests[row].is_over:
+                self._keep(row)
                 self._remove(row)
         if not self.requests:
             if self._cache.n_bytes:
@@ -79,8 +94,30 @@ class Batch:
         for request in self.requests:
             if not request.is_over:
                 request.fail(error)
-        self.decoding, self.reading = [], []
+        self.decoding, self.reading, self._new = [], [], []
+        self._joined.clear()
         self._cache = SlotCache()
+
+    def _recall(self) -> None:
+        """Who has just joined need not read what an earlier turn of the chat has left."""
+        for request in self._new:
+            if self._kept is None or request not in self.reading:
+                continue
+            self._joined[request] = digest = self._digest(request.adapter)
+            states = self._kept.find(digest, request.prompt_ids)
+            if states is not None:
+                self._cache.put(self.requests.index(request), states)
+                request.n_cached = states[0][0].shape[1]
+        self._new.clear()
+
+    def _keep(self, row: int) -> None:
+        """What a request whose reply ended, or was stopped, leaves for the next turn."""
+        request = self.requests[row]
+        digest, n = self._joined.pop(request, None), request.n_cached
+        is_of_use = n >= max(LEAST_TOKENS, len(request.prompt_ids)) and request.finish_reason != "cancelled"
+        if self._kept is not None and is_of_use and digest == self._digest(request.adapter):
+            token_ids = (request.prompt_ids + request.output_ids)[:n]
+            self._kept.keep(digest, token_ids, len(request.prompt_ids), self._cache.states(row, n))
 
     def _read_prompts(self, budget: int) -> None:
         oldest = min(range(len(self.reading)), key=lambda i: self.reading[i].started)

@@ -21,6 +21,7 @@ from llm_app.engine.batch import Batch
 from llm_app.engine.failures import IS_DOWN, told
 from llm_app.engine.fit import free_bytes
 from llm_app.engine.forward import bytes_per_position
+from llm_app.engine.kept import Kept
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.pace import Pace, end_team
 from llm_app.engine.request import Asked, Request, new_request
@@ -47,6 +48,7 @@ class Decoder:
         self._batches: dict[tuple[int, str | None, int], Batch] = {}
         self._solo: list[Request] = []  # decoded by `generate`
         self._pace = Pace.of(loaded.model)
+        self._kept = Kept()
         self._is_closing, self._n_failures, self._n_steps = False, 0, 0
         self._numbers = itertools.count(1)
         self._bytes_per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
@@ -178,6 +180,7 @@ class Decoder:
             self._waiting.clear()
         finally:
             self._batches.clear()  # they hold the model
+            self._kept.clear()
             self._wake()
 
     def _wait_for_work(self) -> bool:
@@ -245,7 +248,9 @@ class Decoder:
         )
         for request in (request for party in admitted for request in party):
             if self._is_batched(request):
-                self._batches.setdefault(request.key, Batch(self.loaded.model, self._pace)).join(request)
+                kept = self._kept if request.rank == CHAT and not request.party else None
+                made = Batch(self.loaded.model, self._pace, kept, self.loaded.adapters.digest)
+                self._batches.setdefault(request.key, made).join(request)
             else:
                 self._solo.append(request)
                 fallback.start(self.loaded.model, request, self._turn, self.loaded.adapters.use, self._ended)

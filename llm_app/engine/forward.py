@@ -158,6 +158,20 @@ class SlotCache(Cache):
                 held[a, :, :length] = held[b, :, :length]
                 held[b, :, :length] = kept
 
+    def states(self, row: int, length: int) -> list[tuple[Tensor, Tensor]]:
+        """Of each layer, copies of the first `length` keys and values of a row, (heads, length, size)."""
+        return [(keys[row, :, :length].clone(), self._values[i][row, :, :length].clone())
+                for i, keys in sorted(self._keys.items())]
+
+    def put(self, row: int, states: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Let a row begin with what `states` gave."""
+        for layer, pair in enumerate(states):
+            for store, new in zip((self._keys, self._values), pair, strict=True):
+                held, length = store.get(layer), new.shape[1]
+                if held is None or held.shape[0] <= row or held.shape[2] < length:
+                    held = store[layer] = _grown(held, new[None], row + 1, length)
+                held[row, :, :length] = new
+
     def clear(self, row: int) -> None:
         """Zero a row: masked keys have weight 0, but 0 times NaN is NaN."""
         for store in (self._keys, self._values):
