@@ -31,21 +31,22 @@ class _Weights(NamedTuple):
     others: list[Tensor]  # the output, gate, up, down
 
 
-def _product(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
-    """Side by side, with what an adapter adds to each."""
+def _product(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Side by side, with what an adapter adds."""
     out = torch.ops.mkldnn._linear_pointwise(x, weights[0], None, "none", [], "")
     if len(weights) > 1:
         parts = [out]
         for weight in weights[1:]:
             parts.append(torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
         out = torch.cat(parts, 1)
-    return adapted(out, x, pairs) if len(pairs) > 0 else out
+    return adapted(out, x, pairs)
 
 
-def _gated(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
+def _gated(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
     """silu(gate) * up; as the product makes it where nothing is added first."""
     if len(pairs) > 0:
-        return functional.silu(_product(x, weights[:1], pairs[:1])) * _product(x, weights[1:], pairs[1:])
+        plain, up = _product(x, weights, pairs).chunk(2, -1)
+        return functional.silu(plain) * up
     gate = torch.ops.mkldnn._linear_pointwise(x, weights[0], None, "swish", [], "")
     return torch.ops.mkldnn._linear_pointwise(x, gate, weights[1], None, "mul")
 
@@ -57,19 +58,19 @@ def _step(
     places: Tensor,
     seen: tuple[int, bool, Tensor | None],
     layer: _Weights,
-    pairs: list[tuple[Tensor, Tensor, float]],
+    pairs: list[tuple[Tensor, Tensor]],
 ) -> Tensor:
     """States (rows, size) of a token of each row to the next ones.
 
     `turn`: cosines and sines (rows, 1, head size). `stores`: keys and values of these rows, (rows, key heads,
     positions, head size), of which `places` (rows * key heads,) are those of the new tokens. `seen`: how many positions
     are read, whether `attend_many` is the way to go, and which of them each row reads, None for all: as that wants it,
-    or (rows, 1, 1, positions) of bool. `pairs`: what an adapter adds to each of the seven products, or nothing.
+    or (rows, 1, 1, positions) of bool. `pairs`: what an adapter adds to each of the four products, or nothing.
     """
     n_rows = x.shape[0]
     n_queries, n_keys, size = layer.heads
     n_turned = n_queries + n_keys
-    joint = _product(rms_norm(x, layer.before_attention, layer.eps), layer.first, pairs[:3]).view(n_rows, -1, size)
+    joint = _product(rms_norm(x, layer.before_attention, layer.eps), layer.first, pairs[:1]).view(n_rows, -1, size)
     turned = joint[:, :n_turned]
     if len(layer.of_heads) > 0:
         queries = rms_norm(turned[:, :n_queries], layer.of_heads[0], layer.eps)
@@ -86,9 +87,9 @@ def _step(
         out = attend_many(query, keys, values, mask, layer.scale)
     else:
         out = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=layer.scale)
-    x = x + _product(out.reshape(n_rows, n_queries * size), layer.others[:1], pairs[3:4])
-    inner = _gated(rms_norm(x, layer.before_gate, layer.eps), layer.others[1:3], pairs[4:6])
-    return x + _product(inner, layer.others[3:], pairs[6:])
+    x = x + _product(out.reshape(n_rows, n_queries * size), layer.others[:1], pairs[1:2])
+    inner = _gated(rms_norm(x, layer.before_gate, layer.eps), layer.others[1:3], pairs[2:3])
+    return x + _product(inner, layer.others[3:], pairs[3:])
 
 
 class OneEach:

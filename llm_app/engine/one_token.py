@@ -4,6 +4,7 @@ A layer is some forty operations of a few microseconds, and Python takes another
 function, which TorchScript's interpreter runs without Python; where torch has no TorchScript, Python runs the same one.
 """
 
+import itertools
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -47,28 +48,20 @@ class Norm:
         return functional.rms_norm(x, self._weight.shape, self._weight, self.eps)
 
 
-def _product(
-    x: Tensor, quants: list[Tensor], scales: list[Tensor], pairs: list[tuple[Tensor, Tensor, float]]
-) -> Tensor:
+def _product(x: Tensor, quants: list[Tensor], scales: list[Tensor], pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
     n_group = x.shape[1] // scales[0].shape[0]
     out = torch.ops.aten._weight_int4pack_mm_for_cpu(x, quants[0], n_group, scales[0])
     for i in range(1, len(quants)):
         out = out + torch.ops.aten._weight_int4pack_mm_for_cpu(x, quants[i], n_group, scales[i])
-    return adapted(out, x, pairs) if len(pairs) > 0 else out
+    return adapted(out, x, pairs)
 
 
-def adapted(out: Tensor, x: Tensor, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
-    """The outputs of layers side by side, with what adapters add to each; with the operations of `Change`."""
-    pieces: list[Tensor] = []
-    start = 0
-    for a, b, scale in pairs:
-        piece = out[:, start : start + b.shape[0]]
-        start += b.shape[0]
+def adapted(out: Tensor, x: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The outputs of layers side by side, with what an adapter adds to them all."""
+    for a, b in pairs:
         if len(a) > 0:
-            part = functional.linear(functional.linear(x.to(a.dtype), a), b)
-            piece = (piece + part * scale).to(out.dtype)
-        pieces.append(piece)
-    return torch.cat(pieces, 1)
+            out = (out + functional.linear(functional.linear(x.to(a.dtype), a), b)).to(out.dtype)
+    return out
 
 
 class _Weights(NamedTuple):
@@ -94,17 +87,17 @@ def _step(
     values: Tensor,
     start: int,
     layer: _Weights,
-    pairs: list[tuple[Tensor, Tensor, float]],
+    pairs: list[tuple[Tensor, Tensor]],
 ) -> Tensor:
     """States (1, size) of the token at `start` to the next ones.
 
     `keys` and `values` are its row's, (1, key heads, positions, head size). `pairs`: what an adapter adds to each of
-    the seven products, or nothing.
+    the four products, or nothing.
     """
     n_queries, n_keys, size = layer.heads
     quants, scales, eps = layer.quants, layer.scales, layer.eps
     n_turned = n_queries + n_keys
-    joint = _product(rms_norm(x, layer.before_attention, eps), quants[0], scales[0], pairs[:3]).view(1, -1, size)
+    joint = _product(rms_norm(x, layer.before_attention, eps), quants[0], scales[0], pairs[:1]).view(1, -1, size)
     turned = joint[:, :n_turned]
     if len(layer.of_heads) > 0:
         queries = rms_norm(turned[:, :n_queries], layer.of_heads[0], eps)
@@ -120,9 +113,9 @@ def _step(
         out = attend_many(query, seen, read, None, layer.scale)
     else:
         out = functional.scaled_dot_product_attention(query, seen, read, scale=layer.scale)
-    x = x + _product(out.reshape(1, n_queries * size), quants[1], scales[1], pairs[3:4])
-    gate, up = _product(rms_norm(x, layer.before_gate, eps), quants[2], scales[2], pairs[4:6]).chunk(2, -1)
-    return x + _product(functional.silu(gate) * up, quants[3], scales[3], pairs[6:])
+    x = x + _product(out.reshape(1, n_queries * size), quants[1], scales[1], pairs[1:2])
+    gate, up = _product(rms_norm(x, layer.before_gate, eps), quants[2], scales[2], pairs[2:3]).chunk(2, -1)
+    return x + _product(functional.silu(gate) * up, quants[3], scales[3], pairs[3:])
 
 
 def scripted(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -136,8 +129,10 @@ def scripted(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return made
 
 
-Pairs = list[tuple[Tensor, Tensor, float]]  # of one layer: a and b of LoRA, and its scale; empty without an adapter
-N_PRODUCTS = 7
+# Of one layer, what an adapter adds to its four products, as two matrices each: (rank, in) and (out, rank). Empty
+# without an adapter.
+Pairs = list[tuple[Tensor, Tensor]]
+JOINED = (3, 1, 2, 1)  # modules of each product
 
 
 class Layer(Protocol):
@@ -154,7 +149,10 @@ class Layer(Protocol):
 
 
 class Additions:
-    """What the active adapter adds to the products of all layers."""
+    """What the active adapter adds to the products of all layers: one addition where several modules are one product.
+
+    Sums in another order than those of `Change`, which rounds each module's part by itself.
+    """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._modules = [module for layer in layers for module in layer.modules]
@@ -163,15 +161,16 @@ class Additions:
         self._adapted: tuple[list[Any], list[Pairs] | None] = ([], None)  # hooks, and what they come to
 
     def now(self) -> list[Pairs] | None:
-        """To the seven products of each layer, or None where it does something else than add."""
+        """To the products of each layer, or None where it does something else than add."""
         if not any(self._hooks):
             return self._none
         active = [hook for hooks in self._hooks for hook in hooks.values()]
         before, pairs = self._adapted
         if len(active) != len(before) or any(a is not b for a, b in zip(active, before, strict=True)):
             found = [pair for pair in map(_pair, self._modules) if pair is not None]
-            starts = range(0, len(self._modules), N_PRODUCTS)
-            pairs = [found[i : i + N_PRODUCTS] for i in starts] if len(found) == len(self._modules) else None
+            starts = range(0, len(self._modules), sum(JOINED))
+            is_lora = len(found) == len(self._modules)
+            pairs = [_joined(found[i : i + sum(JOINED)]) for i in starts] if is_lora else None
             self._adapted = active, pairs
         return pairs
 
@@ -209,15 +208,22 @@ class OneToken:
         return x
 
 
-def _pair(module: nn.Linear) -> tuple[Tensor, Tensor, float] | None:
+def _pair(module: nn.Linear) -> tuple[Tensor, Tensor] | None:
     """What hangs on a linear layer: without anything matrices of rank 0, None where it is no LoRA."""
     hooks = list(module._forward_hooks.values())
     if not hooks:
-        return torch.empty(0, module.in_features), torch.empty(module.out_features, 0), 0.0
+        return torch.empty(0, module.in_features), torch.empty(module.out_features, 0)
     if len(hooks) > 1 or not isinstance(hooks[0], Change) or hooks[0].growth is not None:
         return None
     pair = hooks[0].pair
-    return pair.a, pair.b, float(pair.scale)
+    return pair.a, pair.b * pair.scale
+
+
+def _joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> Pairs:
+    """Those of a layer's modules as those of its products: ranks one below the other, outputs side by side."""
+    rest = iter(pairs)
+    groups = [list(itertools.islice(rest, n)) for n in JOINED]
+    return [(torch.cat([a for a, _ in group]), torch.block_diag(*(b for _, b in group))) for group in groups]
 
 
 def norms_of(layer: Layer) -> list[Tensor] | None:

@@ -109,6 +109,13 @@ def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool =
     return handles
 
 
+def assert_adapted(alone: list[Tensor], want: list[Tensor], plain: list[Tensor]) -> None:
+    """The same up to sums in another order, of which bfloat16 shows few: and far less than what the adapter does."""
+    for a, b, without in zip(alone, want, plain, strict=True):
+        changed = (b - without).float().abs().mean()
+        assert changed > 0 and (a - b).float().abs().mean() < 0.02 * changed
+
+
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_an_adapter_adds_to_a_token_alone_what_it_adds_among_many(is_whole: bool, n_runs: list[int]) -> None:
     model = of_blocks(CONFIGS["qwen3"], Kind.Q4_1)
@@ -117,7 +124,7 @@ def test_an_adapter_adds_to_a_token_alone_what_it_adds_among_many(is_whole: bool
     for seed in (1, 2):
         handles = adapter(model, seed, is_whole=is_whole)
         alone, want = (states(model, 3, is_shared=flag) for flag in (False, True))
-        assert all(torch.equal(a, b) and not torch.equal(a, c) for a, b, c in zip(alone, want, plain, strict=True))
+        assert_adapted(alone, want, plain)
         found.append(alone[0])
         for handle in handles:
             handle.remove()
