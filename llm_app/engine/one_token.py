@@ -59,8 +59,8 @@ def _product(x: Tensor, quants: list[Tensor], scales: list[Tensor], pairs: list[
 def adapted(out: Tensor, x: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
     """The outputs of layers side by side, with what an adapter adds to them all."""
     for a, b in pairs:
-        if len(a) > 0:
-            out = (out + functional.linear(functional.linear(x.to(a.dtype), a), b)).to(out.dtype)
+        if len(b) > 0:
+            out = (out + x.to(a.dtype) @ a @ b).to(out.dtype)
     return out
 
 
@@ -129,7 +129,7 @@ def scripted(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return made
 
 
-# Of one layer, what an adapter adds to its four products, as two matrices each: (rank, in) and (out, rank). Empty
+# Of one layer, what an adapter adds to its four products, as two matrices each: (in, rank) and (rank, out). Empty
 # without an adapter.
 Pairs = list[tuple[Tensor, Tensor]]
 JOINED = (3, 1, 2, 1)  # modules of each product
@@ -220,10 +220,11 @@ def _pair(module: nn.Linear) -> tuple[Tensor, Tensor] | None:
 
 
 def _joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> Pairs:
-    """Those of a layer's modules as those of its products: ranks one below the other, outputs side by side."""
+    """Those of a layer's modules as those of its products: outputs side by side, each from ranks of its own."""
     rest = iter(pairs)
     groups = [list(itertools.islice(rest, n)) for n in JOINED]
-    return [(torch.cat([a for a, _ in group]), torch.block_diag(*(b for _, b in group))) for group in groups]
+    joined = [(torch.cat([a for a, _ in group]), torch.block_diag(*(b for _, b in group))) for group in groups]
+    return [(a.T.contiguous(), b.T.contiguous()) for a, b in joined]
 
 
 def norms_of(layer: Layer) -> list[Tensor] | None:
