@@ -106,7 +106,7 @@ class Stream(Iterator[Delta]):
         """Stop. What was read so far stays valid."""
         if not self._closed.is_set():
             self._closed.set()
-            self._items.put(None)
+            self.put(None)
             self._wake()
 
     @property
@@ -117,8 +117,9 @@ class Stream(Iterator[Delta]):
     def put(self, item: Delta | Exception | None) -> None:
         """For whoever answers: hand over the next piece, a failure, or None at the end."""
         self._items.put(item)
-        if self.on_put is not None:
-            self.on_put()
+        on_put = self.on_put  # the reader takes it away when it leaves
+        if on_put is not None:
+            on_put()
 
     def __enter__(self) -> "Stream":
         return self

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import evaluate
 from lm_eval.tasks._index import Entry
 
 from eval.sandbox import Outcome, SandboxUnavailable, run_program
@@ -49,6 +48,8 @@ def _folder(entry: Entry) -> str:
 @contextmanager
 def own_code_eval() -> Iterator[None]:
     """While task definitions are loaded, `code_eval` is ours; every other metric is loaded as before."""
+    import evaluate
+
     with _loading:
         original = evaluate.load
 

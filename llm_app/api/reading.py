@@ -61,4 +61,5 @@ class Reading:
     def close(self) -> None:
         """Stop those under way."""
         for stream in self._streams:
+            stream.on_put = None
             stream.close()

@@ -79,7 +79,7 @@ class Work:
         raise ModelNotFound("This model is not loaded. GET /v1/models lists the ones that answer.", param="model")
 
     async def prepare(self, call: Callable[..., T], *args: Any) -> T:
-        """Run something that blocks (a template, a tokenizer, admission) off the event loop."""
+        """Run something that blocks (a tokenizer, much JSON) off the event loop."""
         return await run_sync(call, *args, limiter=self._preparing)
 
     async def written(self, call: Callable[..., T], *args: Any) -> T:

@@ -12,8 +12,10 @@ from torch.nn import functional
 from llm_app.engine.packed import can_prepack
 
 NEAR = 64  # keys up to which torch's kernel on the CPU is slower than plain products, which need more memory
-MOST_PAIRS = 1 << 24  # of a token and a key for which a mask may be repeated; above, keys take less memory
-MANY_KEYS = 1300  # of all rows, from which on torch's kernel is slower for one new token of each: measured 1 to 8,000
+MOST_PAIRS = 1 << 24  # of a token and a key whose scores, or mask, are held at once where it can be helped
+# Where torch's kernel is slower than `attend_many` for one new token of each row: from so many keys of all rows on, up
+# to so many numbers in the keys, which that one copies. Measured with 2 to 9 key heads of 64 and 128, 1 to 32 rows.
+MANY_KEYS, MANY_NUMBERS = 1300, 3 << 20
 FEW_NEW = 8  # new tokens of a row up to which torch's kernel is the faster one behind many keys
 BLOCK, SHORT_BLOCK = 128, 64  # new tokens whose scores are held at once; the shorter up to twice the longer
 # Scores that bfloat16 still holds well enough to weigh keys by: the embedded model's reach 93, and its perplexity and
@@ -46,16 +48,17 @@ def attend(
             return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
         mask = mask.repeat(1, 1, heads // n_keys, 1)
     packed = query.reshape(rows, n_keys, -1, size)
-    if n_new == 1 and takes_many(rows, length, query.device):
+    if n_new == 1 and takes_many(key):
         bias = None if mask is None else bias_of(mask, n_keys)
         return attend_many(packed, key, value, bias, scale).view(shape)
     # In another memory order than on the CPU where a GPU computes it.
     return functional.scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale).reshape(shape)
 
 
-def takes_many(n_rows: int, length: int, device: torch.device) -> bool:
-    """Whether `attend_many` is the faster way for one new token of each of so many rows behind so many keys."""
-    return n_rows * length >= MANY_KEYS and device.type == "cpu"
+def takes_many(key: Tensor) -> bool:
+    """Whether `attend_many` is the faster way for one new token of each row behind these keys."""
+    is_many = key.shape[0] * key.shape[2] >= MANY_KEYS and key.numel() <= MANY_NUMBERS
+    return is_many and key.device.type == "cpu"
 
 
 def bias_of(mask: Tensor, n_keys: int) -> Tensor:
@@ -87,7 +90,10 @@ def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float
 
 
 def _takes_blocks(query: Tensor, key: Tensor, scale: float) -> bool:
-    """Whether `_in_blocks` is faster here than torch's kernel, which goes through no oneDNN, and precise enough."""
+    """Whether `_in_blocks` is faster here than torch's kernel, which goes through no oneDNN, and precise enough.
+
+    Keys that nobody sees count too: what pads a row, or stands behind it in the store.
+    """
     if query.dtype != torch.bfloat16 or query.device.type != "cpu" or not can_prepack():
         return False
     lengths = [float((each * each).sum(-1).amax()) ** 0.5 for each in (query, key)]
@@ -101,10 +107,15 @@ def _in_blocks(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, s
     """
     rows, heads, n_new, size = query.shape
     n_keys, before = key.shape[1], key.shape[2] - n_new
+    length = min(n_new, BLOCK if n_new > 2 * BLOCK else SHORT_BLOCK, max(1, MOST_PAIRS // (heads * key.shape[2])))
+    n_at_once = max(1, MOST_PAIRS // (heads * length * key.shape[2]))
+    if rows > n_at_once:
+        masks = None if mask is None else mask.expand(rows, -1, -1, -1)
+        some = [slice(first, first + n_at_once) for first in range(0, rows, n_at_once)]
+        parts = [_in_blocks(query[i], key[i], value[i], None if masks is None else masks[i], scale) for i in some]
+        return torch.cat(parts)
     packed = (query * scale).unflatten(1, (n_keys, -1))
     keys, values = (each.reshape(-1, *each.shape[2:]) for each in (key.transpose(2, 3), value))
-    bias = None if mask is None else torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -torch.inf)
-    length = BLOCK if n_new > 2 * BLOCK else SHORT_BLOCK
     behind = torch.ones(length, length, dtype=torch.bool).triu(1)  # of a block's tokens, which each does not see
     out = query.new_empty(rows, n_new, heads, value.shape[3])
     for start in range(0, n_new, length):
@@ -112,10 +123,11 @@ def _in_blocks(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, s
         seen = before + end
         part = packed[:, :, :, start:end].reshape(rows * n_keys, -1, size)
         scores = torch.bmm(part, keys[..., :seen]).view(rows, heads, end - start, seen)
-        if bias is None:
+        if mask is None:
             scores[..., before + start :].masked_fill_(behind[: end - start, : end - start], -torch.inf)
         else:
-            scores += bias[:, :, start:end, :seen]
+            hidden = ~mask[:, :, start:end, :seen]
+            scores += torch.zeros(hidden.shape, dtype=scores.dtype).masked_fill_(hidden, -torch.inf)
         weights = scores.softmax(-1).view(rows * n_keys, -1, seen)
         out[:, start:end] = torch.bmm(weights, values[:, :seen]).view(rows, heads, end - start, -1).transpose(1, 2)
     return out.transpose(1, 2)

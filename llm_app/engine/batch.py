@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llm_app.engine.forward import SlotCache, forward
-from llm_app.engine.kept import LEAST_TOKENS, Kept
+from llm_app.engine.kept import Kept
 from llm_app.engine.pace import Pace
 from llm_app.engine.request import Request
 from llm_app.engine.sampling import choose
@@ -29,8 +29,8 @@ class _Left(Exception):
 class Batch:
     """Requests under one adapter. Each pass follows from the requests alone, whatever else the model does meanwhile.
 
-    `kept`: where chats leave for their next turn what they have read, under the digest of their adapter; None for
-    requests that nobody goes on from.
+    But for what they take over from `kept`, where chats leave for their next turn what they have read, under the
+    digest of their adapter. None: of requests that nobody goes on from.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Batch:
         self.reading: list[Request] = []
         self._model, self._pace = model, pace
         self._kept, self._digest = kept, digest
-        self._joined: dict[Request, str] = {}  # the digest of its adapter then
+        self._joined: dict[Request, tuple[str, int]] = {}  # the digest of its adapter then, and what it took over
         self._new: list[Request] = []
         self._cache = SlotCache()
 
@@ -103,21 +103,23 @@ class Batch:
         for request in self._new:
             if self._kept is None or request not in self.reading:
                 continue
-            self._joined[request] = digest = self._digest(request.adapter)
+            digest = self._digest(request.adapter)
             states = self._kept.find(digest, request.prompt_ids)
             if states is not None:
                 self._cache.put(self.requests.index(request), states)
                 request.n_cached = states[0][0].shape[1]
+            self._joined[request] = digest, request.n_cached
         self._new.clear()
 
     def _keep(self, row: int) -> None:
         """What a request whose reply ended, or was stopped, leaves for the next turn."""
         request = self.requests[row]
-        digest, n = self._joined.pop(request, None), request.n_cached
-        is_of_use = n >= max(LEAST_TOKENS, len(request.prompt_ids)) and request.finish_reason != "cancelled"
+        digest, n_taken = self._joined.pop(request, (None, 0))
+        n_prompt, n = len(request.prompt_ids), request.n_cached
+        is_of_use = n >= n_prompt and request.finish_reason != "cancelled"
         if self._kept is not None and is_of_use and digest == self._digest(request.adapter):
             token_ids = (request.prompt_ids + request.output_ids)[:n]
-            self._kept.keep(digest, token_ids, len(request.prompt_ids), self._cache.states(row, n))
+            self._kept.keep(digest, token_ids, n_prompt, n_taken, self._cache.states(row, n))
 
     def _read_prompts(self, budget: int) -> None:
         oldest = min(range(len(self.reading)), key=lambda i: self.reading[i].started)

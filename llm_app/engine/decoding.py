@@ -15,13 +15,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from llm_app.config import SamplingConfig
+from llm_app.config import SamplingConfig, ServeConfig
 from llm_app.engine import fallback
 from llm_app.engine.batch import Batch
 from llm_app.engine.failures import IS_DOWN, told
 from llm_app.engine.fit import free_bytes
 from llm_app.engine.forward import bytes_per_position
-from llm_app.engine.kept import Kept
+from llm_app.engine.kept import KEPT_BYTES, Kept
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.pace import Pace, end_team
 from llm_app.engine.request import Asked, Request, new_request
@@ -39,16 +39,16 @@ Party = tuple[Request, ...]  # they join in one step, or not yet
 class Decoder:
     """Decodes replies of one loaded model until it is closed."""
 
-    def __init__(self, loaded: LoadedModel, turn: Turn, *, max_streams: int = 32, max_waiting: int = 64) -> None:
+    def __init__(self, loaded: LoadedModel, turn: Turn, serve: ServeConfig, *, keeps_chats: bool) -> None:
         self.loaded = loaded
         self._turn = turn
-        self._max_streams, self._max_waiting = max_streams, max_waiting
+        self._max_streams, self._max_waiting = serve.max_streams, serve.max_waiting
         self._condition = threading.Condition()
         self._waiting: deque[Party] = deque()
         self._batches: dict[tuple[int, str | None, int], Batch] = {}
         self._solo: list[Request] = []  # decoded by `generate`
         self._pace = Pace.of(loaded.model)
-        self._kept = Kept()
+        self._kept = Kept(KEPT_BYTES if keeps_chats else 0)
         self._is_closing, self._n_failures, self._n_steps = False, 0, 0
         self._numbers = itertools.count(1)
         self._bytes_per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1

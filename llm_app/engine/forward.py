@@ -159,9 +159,9 @@ class SlotCache(Cache):
                 held[b, :, :length] = kept
 
     def states(self, row: int, length: int) -> list[tuple[Tensor, Tensor]]:
-        """Of each layer, copies of the first `length` keys and values of a row, (heads, length, size)."""
-        return [(keys[row, :, :length].clone(), self._values[i][row, :, :length].clone())
-                for i, keys in sorted(self._keys.items())]
+        """Of each layer, the first `length` keys and values of a row, (heads, length, size), where they stand."""
+        layers = sorted(self._keys)
+        return [(self._keys[i][row, :, :length], self._values[i][row, :, :length]) for i in layers]
 
     def put(self, row: int, states: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Let a row begin with what `states` gave."""

@@ -273,7 +273,8 @@ class Host:
                 loaded.close()
                 release_memory()
                 raise
-        new = Decoder(loaded, self.turn, max_streams=self._serve.max_streams, max_waiting=self._serve.max_waiting)
+        # On a public server, how soon a reply comes must not tell that somebody asked the same before.
+        new = Decoder(loaded, self.turn, self._serve, keeps_chats=not self.settings.is_public)
         with self._lock:
             old, self._decoder = self._decoder, new
             before, self._remote = self._remote, None

@@ -1,14 +1,18 @@
-"""Keys and values of replies that ended, for the next turn of the same chat, which then reads only what is new.
+"""Keys and values of chats whose reply ended, for their next turn, which then reads only what is new.
 
-A prompt takes what an earlier prompt and its reply left behind where it goes on from both. No more is taken, though
-more could be: what others ask must not decide how a reply is rounded, nor must the same prompt asked before.
+A prompt takes what an earlier prompt and its reply left where it goes on from both. The same prompt asked again takes
+as much as it took before, so that it is rounded alike; and no prompt takes what another chat merely begins with too.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from llm_app.engine.failures import is_out_of_memory
+
+log = logging.getLogger(__name__)
 KEPT_BYTES = 128 << 20  # of all chats together: 5,700 tokens of the embedded model
 LEAST_TOKENS = 128  # fewer are sooner read again than they are worth the memory
 # The end of a prompt opens the reply, and templates open one otherwise that has become history.
@@ -18,26 +22,24 @@ States = list[tuple[Tensor, Tensor]]  # of each layer: keys and values (heads, t
 
 
 @dataclass(frozen=True, eq=False)
-class _Entry:
-    adapter: str  # the digest of that under which they came to be, or empty
+class _Chat:
+    adapter: str  # the digest of that under which the states came to be, or empty
     token_ids: list[int]
-    n_prompt: int
+    n_prompt: int  # of them, those of the last turn's prompt
+    taken: tuple[int, ...]  # how many the turns took from those before
     states: States
 
     @property
     def n_bytes(self) -> int:
-        return sum(each.nbytes for pair in self.states for each in pair)
+        return _n_bytes(self.states)
 
-    def shared(self, prompt_ids: Sequence[int]) -> int:
-        """How many tokens of a prompt that goes on from here stand here; 0 for any other."""
-        least = max(LEAST_TOKENS, self.n_prompt - OPENING_TOKENS)
-        if len(prompt_ids) <= self.n_prompt or list(prompt_ids[:least]) != self.token_ids[:least]:
-            return 0
-        n = least
-        most = min(len(self.token_ids), len(prompt_ids) - 1)  # the last token is read: what comes next follows from it
-        while n < most and self.token_ids[n] == prompt_ids[n]:
-            n += 1
-        return n if n <= most else 0
+    def offered(self, prompt_ids: Sequence[int]) -> int:
+        """How many tokens a prompt may take over: all that it shares if it is the next turn, else what one took."""
+        most = min(len(self.token_ids), len(prompt_ids) - 1)  # the last one is read: what comes next follows from it
+        n_shared = next((i for i in range(most) if self.token_ids[i] != prompt_ids[i]), most)
+        if n_shared >= self.n_prompt - OPENING_TOKENS and len(prompt_ids) > self.n_prompt:
+            return n_shared
+        return max((n for n in self.taken if n <= n_shared), default=0)
 
 
 class Kept:
@@ -45,35 +47,58 @@ class Kept:
 
     def __init__(self, n_bytes: int = KEPT_BYTES) -> None:
         self._most_bytes = n_bytes
-        self._entries: list[_Entry] = []  # last used ones at the end
+        self._chats: list[_Chat] = []  # last used ones at the end
 
     @property
     def n_bytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(entry.n_bytes for entry in self._entries)
+        return sum(chat.n_bytes for chat in self._chats)
 
-    def keep(self, adapter: str, token_ids: Sequence[int], n_prompt: int, states: States) -> None:
-        """What a prompt of so many tokens, and the reply behind it, have left; the same chat's is replaced."""
-        new = _Entry(adapter, list(token_ids), n_prompt, states)
-        prompt = new.token_ids[:n_prompt]
-        self._entries = [
-            entry for entry in self._entries if entry.adapter != adapter or entry.token_ids[: entry.n_prompt] != prompt
-        ]
-        self._entries.append(new)
-        n_bytes = self.n_bytes
-        while n_bytes > self._most_bytes:
-            n_bytes -= self._entries.pop(0).n_bytes
+    def keep(self, adapter: str, token_ids: Sequence[int], n_prompt: int, n_taken: int, states: States) -> None:
+        """Copy what a turn has left: a prompt of so many tokens, of which it took so many over, and its reply.
+
+        It takes the place of the turns before it, and of another reply to its prompt; one that said more stays.
+        """
+        ids = list(token_ids)
+        if len(ids) < LEAST_TOKENS or _n_bytes(states) > self._most_bytes:
+            return
+        same = [chat for chat in self._chats if chat.adapter == adapter]
+        if any(chat.token_ids[: len(ids)] == ids for chat in same):
+            return
+        before = [chat for chat in same if n_taken and chat.token_ids[:n_taken] == ids[:n_taken]]
+        taken = {n for chat in before for n in chat.taken if n <= n_taken} | ({n_taken} if n_taken else set())
+        ended = [*before, *(chat for chat in same if chat.token_ids[: chat.n_prompt] == ids[:n_prompt])]
+        self._chats = [chat for chat in self._chats if chat not in ended]
+        self._make_room(_n_bytes(states))
+        try:
+            copied = [(keys.clone(), values.clone()) for keys, values in states]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("no memory to keep a chat for its next turn")
+            self.clear()
+            return
+        self._chats.append(_Chat(adapter, ids, n_prompt, tuple(sorted(taken)), copied))
 
     def find(self, adapter: str, prompt_ids: Sequence[int]) -> States | None:
-        """The longest that a prompt may go on from, cut to the tokens that both have."""
-        found = [(entry.shared(prompt_ids), entry) for entry in self._entries if entry.adapter == adapter]
-        n_shared, entry = max(found, key=lambda each: each[0], default=(0, None))
-        if entry is None or n_shared == 0:
+        """The most that a prompt may take over, or None."""
+        offers = [(chat.offered(prompt_ids), chat) for chat in self._chats if chat.adapter == adapter]
+        n_taken, chat = max(offers, key=lambda offer: offer[0], default=(0, None))
+        if chat is None or n_taken < LEAST_TOKENS:
             return None
-        self._entries.remove(entry)
-        self._entries.append(entry)
-        return [(keys[:, :n_shared], values[:, :n_shared]) for keys, values in entry.states]
+        self._chats.remove(chat)
+        self._chats.append(chat)
+        return [(keys[:, :n_taken], values[:, :n_taken]) for keys, values in chat.states]
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        self._chats.clear()
+
+    def _make_room(self, n_bytes: int) -> None:
+        held = self.n_bytes + n_bytes
+        while held > self._most_bytes:
+            held -= self._chats.pop(0).n_bytes
+
+
+def _n_bytes(states: States) -> int:
+    return sum(each.nbytes for pair in states for each in pair)

@@ -123,16 +123,17 @@ class OneEach:
             return None
         n_heads, n_positions = stores[0][0].shape[1:3]
         places = layout.places(n_heads, n_positions)
-        seen = {window: _seen(layout, window, n_heads) for window in set(self._windows)}
+        seen = {window: _seen(layout, window, stores[0][0]) for window in set(self._windows)}
         for keys, values, window, weights, added in zip(*stores, self._windows, self._weights, pairs, strict=True):
             x = self._run(x, (cos, sin), (keys, values), places, seen[window], weights, added)
         return x
 
 
-def _seen(layout: Layout, window: int | None, n_heads: int) -> tuple[int, bool, Tensor | None]:
+def _seen(layout: Layout, window: int | None, keys: Tensor) -> tuple[int, bool, Tensor | None]:
     mask = layout.mask(window)
-    takes_many = attention.takes_many(len(layout.starts), layout.length, layout.device)
-    return layout.length, takes_many, attention.bias_of(mask, n_heads) if takes_many and mask is not None else mask
+    takes_many = attention.takes_many(keys[:, :, : layout.length])
+    wanted = attention.bias_of(mask, keys.shape[1]) if takes_many and mask is not None else mask
+    return layout.length, takes_many, wanted
 
 
 def _matrices(layer: Layer) -> tuple[list[Tensor], list[Tensor]] | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from llm_app.engine.adapter_change import Change
-from llm_app.engine.attention import MANY_KEYS, attend_many
+from llm_app.engine.attention import MANY_KEYS, MANY_NUMBERS, attend_many
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.packed import PackedLinear
 
@@ -70,7 +70,7 @@ class _Weights(NamedTuple):
     heads: tuple[int, int, int]  # how many queries and keys, and the size of one
     scale: float
     window: int  # how many positions a token sees, itself included
-    many_keys: int  # from which on `attend_many` is faster
+    many: tuple[int, int]  # keys from which on, and up to which, `attend_many` is faster
     eps: float
     before_attention: Tensor
     before_gate: Tensor
@@ -109,7 +109,7 @@ def _step(
     query = turned[:, :n_queries].reshape(1, n_keys, n_queries // n_keys, size)
     first = max(0, start + 1 - layer.window)
     seen, read = keys[:, :, first : start + 1], values[:, :, first : start + 1]
-    if seen.shape[2] >= layer.many_keys:
+    if layer.many[0] <= seen.shape[2] <= layer.many[1]:
         out = attend_many(query, seen, read, None, layer.scale)
     else:
         out = functional.scaled_dot_product_attention(query, seen, read, scale=layer.scale)
@@ -246,7 +246,7 @@ def _weights(layer: Layer) -> _Weights:
     planes = [joint.whole.planes for joint in layer.joints]
     return _Weights(
         heads=layer.counts, scale=layer.scale, window=layer.window or sys.maxsize,
-        many_keys=MANY_KEYS, eps=layer.norms[0].eps,
+        many=(MANY_KEYS, MANY_NUMBERS // (layer.counts[1] * layer.counts[2])), eps=layer.norms[0].eps,
         before_attention=before_attention, before_gate=before_gate, of_heads=of_heads,
         quants=[[plane.quants for plane in each] for each in planes],
         scales=[[plane.scales for plane in each] for each in planes],

@@ -1,6 +1,7 @@
 """The next turn of a chat reads only what is new, and says what it would have said."""
 
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -130,22 +131,41 @@ def states(n_tokens: int) -> States:
     return [(torch.arange(float(n_tokens))[None, :, None], torch.zeros(1, n_tokens, 1)) for _ in range(2)]
 
 
-def test_the_longest_that_a_prompt_goes_on_from_is_found() -> None:
-    kept, first, second = Kept(), words(200, 3), words(300, 4)
-    kept.keep("", first, 150, states(200))
-    kept.keep("", first + second, 250, states(500))
-    found = kept.find("", first + second[:100] + QUESTION)
-    assert found is not None and [pair[0].shape for pair in found] == [(1, 300, 1)] * 2
-    assert found[0][0][0, :, 0].tolist() == list(range(300))
-    assert kept.find("", first[:200]) is not None, "but its last token is read"
-    assert kept.find("", first[:150]) is None
-    assert kept.find("other", first + second) is None
+def test_a_chat_is_kept_once_and_its_turns_asked_again_take_what_they_took() -> None:
+    kept, ids = Kept(), words(600, 3)
+    kept.keep("", ids[:200], 150, 0, states(200))
+    found = kept.find("", ids[:180] + QUESTION)
+    assert found is not None and [pair[0].shape for pair in found] == [(1, 180, 1)] * 2
+    assert found[0][0][0, :, 0].tolist() == list(range(180))
+    one = kept.n_bytes
+    kept.keep("", ids[:400], 300, 180, states(400))
+    kept.keep("", ids, 500, 390, states(600))
+    assert kept.n_bytes == 3 * one, "the turns before stand in the last one"
+
+    def taken(prompt: list[int], adapter: str = "") -> int:
+        found = kept.find(adapter, prompt)
+        return 0 if found is None else found[0][0].shape[1]
+
+    assert taken(ids + QUESTION) == 600 and taken(ids) == 599, "the last token is read"
+    assert taken(ids[:500]) == 390 and taken(ids[:300]) == 180 and taken(ids[:150]) == 0, "as the first time"
+    assert taken(ids[:250] + QUESTION * 99) == 180, "another second question"
+    assert taken(ids, "other") == 0
+
+
+def test_a_longer_reply_to_the_same_prompt_stays_and_another_takes_its_place() -> None:
+    kept, ids = Kept(), words(300, 6)
+    kept.keep("", ids, 200, 0, states(300))
+    n_bytes = kept.n_bytes
+    kept.keep("", ids[:201], 200, 0, states(201))
+    assert kept.n_bytes == n_bytes
+    kept.keep("", ids[:200] + QUESTION, 200, 0, states(203))
+    assert kept.n_bytes < n_bytes
 
 
 @pytest.mark.parametrize("n_other", [0, OPENING_TOKENS, OPENING_TOKENS + 1])
 def test_the_opening_of_a_reply_may_have_become_another(n_other: int) -> None:
     kept, ids = Kept(), words(300, 5)
-    kept.keep("", ids, 200, states(300))
+    kept.keep("", ids, 200, 0, states(300))
     found = kept.find("", ids[: 200 - n_other] + [1] * 50)
     if n_other > OPENING_TOKENS:
         assert found is None
@@ -157,13 +177,30 @@ def test_what_was_not_used_for_longest_goes_first_and_the_memory_is_bounded() ->
     one = states(200)
     n_bytes = sum(each.nbytes for pair in one for each in pair)
     kept, chats = Kept(2 * n_bytes), [words(200, seed) for seed in range(3)]
-    kept.keep("", chats[0], 150, one)
-    kept.keep("", chats[1], 150, one)
+    kept.keep("", chats[0], 150, 0, one)
+    kept.keep("", chats[1], 150, 0, one)
     assert kept.find("", chats[0] + QUESTION) is not None
-    kept.keep("", chats[2], 150, one)
+    kept.keep("", chats[2], 150, 0, one)
+    kept.keep("", words(900, 7), 800, 0, states(900))  # more than fits at all
     assert kept.n_bytes == 2 * n_bytes
     assert [kept.find("", chat + QUESTION) is not None for chat in chats] == [True, False, True]
-    kept.keep("", chats[2][:150] + words(50, 9), 150, one)  # another reply to the same prompt takes its place
-    assert kept.n_bytes == 2 * n_bytes
-    kept.keep("", words(900, 7), 800, states(900))
-    assert kept.n_bytes == 0, "more than fits at all"
+
+
+def test_where_no_memory_is_left_nothing_is_kept_and_replies_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, full = Kept(), words(200, 1)
+    kept.keep("", full, 150, 0, states(200))
+
+    def fails(_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(torch.Tensor, "clone", fails)
+    kept.keep("", words(200, 2), 150, 0, states(200))
+    assert kept.n_bytes == 0
+
+
+def test_a_public_server_keeps_nothing(tiny_llama: Path, settings: Settings, n_read: list[int]) -> None:
+    shutil.copytree(tiny_llama, settings.home / "models" / "tiny")
+    with running(Path("tiny"), replace(settings, is_public=True)) as host:
+        second = PROMPT + said(host, PROMPT) + QUESTION
+        said(host, second)
+    assert n_read == [150, len(second)]

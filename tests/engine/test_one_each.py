@@ -8,7 +8,7 @@ from gguf.quants import quantize
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from llm_app.engine import compact
+from llm_app.engine import attention, compact
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import WIDE_ROWS, PackedLinear, PrepackedLinear, only_blocks
@@ -66,8 +66,9 @@ def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("held", [EVEN, UNEVEN, MANY], ids=["even", "uneven", "many"])
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_token_of_each_row_gets_what_it_gets_among_many(
-    family: str, held: list[int], of_blocks: bool, n_runs: list[int]
+    family: str, held: list[int], of_blocks: bool, n_runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(attention, "MANY_KEYS", 100)  # the many rows get there, the others do not
     model = wide(CONFIGS[family], of_blocks=of_blocks)
     for first_row in (0, 2):
         n_runs.clear()
@@ -90,6 +91,11 @@ def test_an_adapter_adds_to_a_token_of_each_row_what_it_adds_among_many(is_whole
     for handle in handles:
         handle.remove()
     assert all(map(torch.equal, states(model, UNEVEN, 3, is_shared=False), plain))
+
+
+def test_the_step_runs_without_python() -> None:
+    wide(CONFIGS["llama"], of_blocks=True)
+    assert isinstance(OneEach._run, torch.jit.ScriptFunction)
 
 
 def test_few_rows_blocks_alone_what_is_no_lora_and_a_cache_that_has_to_grow_take_the_way_of_many(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from llm_app.engine import compact
+from llm_app.engine import attention, compact, one_token
 from llm_app.engine.adapter_change import Change
 from llm_app.engine.adapter_file import LoraPair
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache
@@ -83,7 +83,12 @@ def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("kind", [Kind.Q4_1, Kind.Q8_0], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("family", CONFIGS)
-def test_a_token_alone_gets_what_it_gets_among_many(family: str, kind: Kind, n_runs: list[int]) -> None:
+@pytest.mark.parametrize("many_keys", [attention.MANY_KEYS, 18])
+def test_a_token_alone_gets_what_it_gets_among_many(
+    family: str, kind: Kind, many_keys: int, n_runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (attention, one_token):
+        monkeypatch.setattr(module, "MANY_KEYS", many_keys)
     model = of_blocks(CONFIGS[family], kind)
     n_runs.clear()
     alone = states(model, 20, is_shared=False)
@@ -94,7 +99,7 @@ def test_a_token_alone_gets_what_it_gets_among_many(family: str, kind: Kind, n_r
         assert all(torch.equal(a, b) for a, b in zip(alone, want, strict=True))
     else:  # it reads only the keys of the window, where the other way masks the rest: sums in another order
         for a, b in zip(alone, want, strict=True):
-            torch.testing.assert_close(a.float(), b.float(), rtol=0.02, atol=0.02 * float(b.abs().max()))
+            torch.testing.assert_close(a.float(), b.float(), rtol=0.03, atol=0.03 * float(b.abs().max()))
 
 
 def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool = False) -> list[RemovableHandle]:
@@ -144,6 +149,11 @@ def test_what_is_no_lora_and_a_cache_that_has_to_grow_take_the_way_of_many(n_run
         assert not n_runs and not torch.equal(changed[0], plain[0])
         for handle in handles:
             handle.remove()
+
+
+def test_the_step_runs_without_python() -> None:
+    of_blocks(CONFIGS["llama"], Kind.Q4_1)
+    assert isinstance(OneToken._run, torch.jit.ScriptFunction)
 
 
 def test_a_model_with_layers_that_are_no_blocks_has_no_such_way() -> None:

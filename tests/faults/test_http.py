@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from llm_app import chat
+from llm_app.api import completions
 from llm_app.config import ServeConfig
 from tests import tiny
 from tests.live import (
@@ -142,19 +143,22 @@ def test_H7_a_full_queue_refuses_at_once_and_those_inside_finish(live: Live) -> 
 
 
 def test_H7_a_refusal_costs_no_template_and_no_tokens(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    rendered: list[int] = []
-    render = chat.render
-    monkeypatch.setattr(chat, "render", lambda *given: rendered.append(1) or render(*given))
+    rendered: list[str] = []
+    for module, name in ((chat, "render"), (completions, "_prompts")):
+        write = getattr(module, name)
+        watched = lambda *given, name=name, write=write: rendered.append(name) or write(*given)  # noqa: E731
+        monkeypatch.setattr(module, name, watched)
     with slowed(live.host, 0.02):
         inside = [live.open_stream(max_tokens=60, seed=i) for i in range(10)]
         wait_for(lambda: live.host.status().n_running + live.host.status().n_waiting == 10, 5)
-        assert len(rendered) == 10
+        assert rendered == ["render"] * 10
         for ask in (live.chat, live.complete):
             assert_refused(ask(), 429, code="queue_full")
     assert len(rendered) == 10
     for connection in inside:
         read_to_end(connection)
-    assert live.chat().status_code == 200
+    assert live.chat().status_code == live.complete().status_code == 200
+    assert rendered[10:] == ["render", "_prompts"]
 
 
 def test_H7_of_two_hundred_at_once_each_is_answered_or_told_to_wait(live: Live) -> None:
