@@ -83,7 +83,7 @@ def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("kind", [Kind.Q4_1, Kind.Q8_0], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("family", CONFIGS)
-@pytest.mark.parametrize("many_keys", [attention.MANY_KEYS, 18])
+@pytest.mark.parametrize("many_keys", [attention.MANY_KEYS, 18])  # the latter beyond the window of "mistral"
 def test_a_token_alone_gets_what_it_gets_among_many(
     family: str, kind: Kind, many_keys: int, n_runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +99,8 @@ def test_a_token_alone_gets_what_it_gets_among_many(
         assert all(torch.equal(a, b) for a, b in zip(alone, want, strict=True))
     else:  # it reads only the keys of the window, where the other way masks the rest: sums in another order
         for a, b in zip(alone, want, strict=True):
-            torch.testing.assert_close(a.float(), b.float(), rtol=0.03, atol=0.03 * float(b.abs().max()))
+            error = (a.float() - b.float()).pow(2).mean().sqrt()
+            assert float(error) < 0.05 * float(b.float().pow(2).mean().sqrt())
 
 
 def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool = False) -> list[RemovableHandle]:
