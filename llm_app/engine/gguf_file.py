@@ -30,6 +30,7 @@ MAX_DIMENSION = 2**40
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,25 @@ class _Header:
         except UnicodeDecodeError:
             raise self._refuse(f"the text at byte {start} is not UTF-8") from None
 
+    def _strings(self, count: int) -> list[str]:
+        """As many times `_string`, which tells what is wrong with one; vocabularies have a hundred thousand of them."""
+        data, end, at, strings = self._data, len(self._data), self._at, []
+        n_left = min(count, MAX_STRINGS - self._n_strings)
+        most = min(end, at + 8 * n_left + MAX_HEADER_STRING_BYTES - self._n_string_bytes)
+        for _ in range(n_left):
+            stop = at + 8 + (_LENGTH.unpack_from(data, at)[0] if at + 8 <= most else end)
+            if stop > most or stop - at - 8 > MAX_STRING_BYTES:
+                break
+            try:
+                strings.append(data[at + 8 : stop].decode("utf-8"))
+            except UnicodeDecodeError:
+                break
+            at = stop
+        self._n_strings += len(strings)
+        self._n_string_bytes += at - self._at - 8 * len(strings)
+        self._at = at
+        return strings + [self._string() for _ in range(count - len(strings))]
+
     def _start(self) -> tuple[int, int, int]:
         if self._data[:4] != b"GGUF":
             raise self._refuse("it does not begin with GGUF")
@@ -170,7 +190,7 @@ class _Header:
         if kind == _STRING:
             if count > MAX_STRINGS:
                 raise self._refuse(f"an array of {count} strings is over the limit")
-            return [self._string() for _ in range(count)]
+            return self._strings(count)
         item = np.dtype("<" + _SCALARS[kind])
         start = self._take(count * item.itemsize)
         # A view of the file, not a list: an array as large as the file costs no memory.
