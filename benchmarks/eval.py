@@ -1,11 +1,12 @@
 """Scoring against lm-evaluation-harness's own backend for transformers, on the same weights and requests, in one run.
 
     PROOFBENCH_DATA=FOLDER python -m benchmarks.eval [--pairs 3] [--dtypes bf16,fp32] [--cases arc_easy,mmlu]
-        [--device cpu]
+        [--device cpu] [--profile]
 
 FOLDER is laid out like the hub. The other side runs at the best of several batch sizes, found first on a quarter of the
 requests; not "auto", which tries 64 rows of the longest request and needs their logits in memory. Both sides run in
-this process, in turn, never together; only the log-likelihood part is timed.
+this process, in turn, never together; only the log-likelihood part is timed. --profile: then ours once more, for the
+shares of matrix products and the like in its time.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llm_app.config import ModelConfig, Settings, quiet_environment
@@ -28,6 +30,7 @@ from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: E402
 
+from benchmarks.shares import shares  # noqa: E402
 from eval.tasks.harness import TaskOptions, load_tasks  # noqa: E402
 from eval.types import Request  # noqa: E402
 from llm_app.engine import catalog  # noqa: E402
@@ -65,6 +68,7 @@ def main() -> None:
     parser.add_argument("--dtypes", default="bf16,fp32")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="of both sides")
+    parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
     settings = Settings.from_environment()
     if settings.data is None:
@@ -77,12 +81,15 @@ def main() -> None:
             config = ModelConfig("embedded", precision=dtype, device=args.device, context_length=n_context)
             for _ in host.load(config):
                 pass
-            measure(name, dtype, host, args.pairs)
+            requests = measure(name, dtype, host, args.pairs)
+            if args.profile:
+                _, told = shares(partial(ours, host, requests))
+                print(json.dumps({"case": name, "dtype": dtype, "shares": told}), flush=True)
             host.shutdown(0)
 
 
-def measure(name: str, dtype: str, host: Host, n_pairs: int) -> None:
-    """One case, both sides in turn."""
+def measure(name: str, dtype: str, host: Host, n_pairs: int) -> Sequence[Request]:
+    """One case, both sides in turn; gives what was asked."""
     case, device = CASES[name], host.loaded.device.type
     suite = load_tasks([case.tasks], TaskOptions(case.n_shots, case.limit), data=host.settings.data)
     requests = [r for task in suite.tasks.values() for sample in task.samples for r in sample.requests]
@@ -104,6 +111,7 @@ def measure(name: str, dtype: str, host: Host, n_pairs: int) -> None:
         "ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in ratios],
         "largest_difference": float(f"{max(differences):.2g}"),
     }), flush=True)  # fmt: skip
+    return requests
 
 
 def reference(dtype: str, host: Host) -> HFLM:

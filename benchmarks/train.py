@@ -1,11 +1,12 @@
 """Speed and memory of training against TRL's SFTTrainer: the same model, examples, LoRA and batches.
 
-    python -m benchmarks.train [--pairs 3] [--examples 64] [--data FILE] [--length 512] [--qlora]
+    python -m benchmarks.train [--pairs 3] [--examples 64] [--data FILE] [--length 512] [--qlora] [--profile]
 
 FILE has JSON lines with `prompt` and `completion`; without it, the example data that comes with the program. Each side
 is a process of its own, in turn, never together, so that its peak of memory is its own. TRL runs with its default
 settings, but for what both share: batch of 8, length, LoRA of rank 16 on all linear layers, on the same bf16 weights.
-Only steps are timed, not loading. Both count the tokens of the examples, not of padding.
+Only steps are timed, not loading. Both count the tokens of the examples, not of padding. --profile: ours alone, under
+torch's profiler, with the shares of matrix products and the like in its time.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--qlora", action="store_true", help="nf4 weights on both sides")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--side", choices=(*SIDES, "folder"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     rows = read_rows(args.data)[: args.examples]
-    if args.side == "ours":
+    if args.profile:
+        from benchmarks.shares import shares
+
+        result, of_time = shares(partial(ours, rows, args.length, args.qlora))
+        print(json.dumps({"side": "ours", **result, "shares": of_time}))
+    elif args.side == "ours":
         print(json.dumps({"side": "ours", **ours(rows, args.length, args.qlora)}))
     elif args.side == "trl":
         print(json.dumps({"side": "trl", **trl(rows, args.length, args.qlora, args.folder)}))
