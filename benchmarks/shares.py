@@ -1,4 +1,4 @@
-"""On what kinds of operations a call spends its time, by torch's profiler: the calling thread's, which waits for all."""
+"""What a call spends its time on, in kinds of operations, by torch's profiler: of the thread that calls."""
 
 from collections import defaultdict
 from collections.abc import Callable
