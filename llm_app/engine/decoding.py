@@ -115,8 +115,8 @@ class Decoder:
 
     @property
     def _n_places(self) -> int:
-        """Replies that count against the number of streams: all but those of parties."""
-        return sum(request.party == 0 for request in self._batched) + len(self._solo)
+        """Replies that count against the number of streams: all but those of parties, and those that have ended."""
+        return sum(request.party == 0 and not request.is_over for request in self._batched) + len(self._solo)
 
     @property
     def _batched(self) -> list[Request]:
