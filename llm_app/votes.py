@@ -215,8 +215,13 @@ def preferences(votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
         answers = {"a": (vote.answer_a, vote.answer_b), "b": (vote.answer_b, vote.answer_a)}.get(vote.choice)
         if answers is None or not answers[0].strip() or answers[0] == answers[1]:
             continue
-        chosen, rejected = ([{"role": "assistant", "content": answer}] for answer in answers)
-        yield {"prompt": [asdict(message) for message in vote.prompt], "chosen": chosen, "rejected": rejected}
+        chosen, rejected = ([Message("assistant", answer)] for answer in answers)
+        dialogues = {"prompt": vote.prompt, "chosen": chosen, "rejected": rejected}
+        # Without NUL, which a model may say and no data set may hold.
+        yield {
+            name: [{"role": message.role, "content": message.content.replace("\0", "")} for message in messages]
+            for name, messages in dialogues.items()
+        }
 
 
 def preference_lines(votes: Iterable[Vote]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from llm_app.config import Settings
+from llm_app.data.read import read_file
 from llm_app.errors import UserError
 from llm_app.jobs import lock
 from llm_app.messages import Message
@@ -175,7 +176,9 @@ def test_the_preference_file_is_a_data_set(tmp_path: Path) -> None:
     from datasets import load_dataset
 
     path = tmp_path / "preferences.jsonl"
-    path.write_text(preference_lines([vote("a"), vote("b")]), encoding="utf-8")
+    # What a model may say byte by byte, too.
+    path.write_text(preference_lines([vote("a"), replace(vote("b"), answer_a="o\0ne\x12\u2028")]), encoding="utf-8")
+    assert not read_file(path).problems and len(read_file(path).rows) == 2
     rows = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
     assert rows.column_names == ["prompt", "chosen", "rejected"]
     assert rows[0]["prompt"][1] == {"role": "user", "content": "你好?"}
