@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -70,3 +71,16 @@ def benchmark_command(settings: Settings, *arguments: str) -> "subprocess.Popen[
         [sys.executable, "-c", COMMAND, "benchmark", *arguments], env=environ, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1],
     )
+
+
+def watched(module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The arguments of each call of a function, which goes on to it."""
+    calls: list[tuple[Any, ...]] = []
+    function = getattr(module, name)
+
+    def call(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, call)
+    return calls

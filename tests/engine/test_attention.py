@@ -1,7 +1,5 @@
 """Attention against its formula in float64."""
 
-from types import ModuleType
-
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +7,7 @@ from torch import Tensor
 from llm_app.engine import attention
 from llm_app.engine.attention import BLOCK, FEW_NEW, MANY_KEYS, NEAR, attend
 from llm_app.engine.packed import can_prepack
+from tests.running import watched
 
 SIZE, VALUE_SIZE = 16, 24
 
@@ -110,19 +109,6 @@ def test_scores_that_bfloat16_cannot_hold_are_not_rounded_to_it(monkeypatch: pyt
     if can_prepack():
         rounded = attention._in_blocks(query, key, value, None, SIZE**-0.5)
         assert float((rounded.double() - want).abs().max()) > 0.5, "nothing would have been lost"
-
-
-def watched(module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The calls of a function, which go on to it."""
-    calls: list[str] = []
-    function = getattr(module, name)
-
-    def call(*arguments: object) -> object:
-        calls.append(name)
-        return function(*arguments)
-
-    monkeypatch.setattr(module, name, call)
-    return calls
 
 
 @pytest.mark.parametrize("n_keys", [NEAR, NEAR + 1])

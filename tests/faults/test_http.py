@@ -30,6 +30,7 @@ from tests.live import (
     slowed,
     wait_for,
 )
+from tests.running import watched
 
 
 @pytest.fixture(scope="module")
@@ -143,22 +144,19 @@ def test_H7_a_full_queue_refuses_at_once_and_those_inside_finish(live: Live) -> 
 
 
 def test_H7_a_refusal_costs_no_template_and_no_tokens(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    rendered: list[str] = []
-    for module, name in ((chat, "render"), (completions, "_prompts")):
-        write = getattr(module, name)
-        watched = lambda *given, name=name, write=write: rendered.append(name) or write(*given)  # noqa: E731
-        monkeypatch.setattr(module, name, watched)
+    rendered = watched(chat, "render", monkeypatch)
+    prompts = watched(completions, "_prompts", monkeypatch)
     with slowed(live.host, 0.02):
         inside = [live.open_stream(max_tokens=60, seed=i) for i in range(10)]
         wait_for(lambda: live.host.status().n_running + live.host.status().n_waiting == 10, 5)
-        assert rendered == ["render"] * 10
+        assert len(rendered) == 10
         for ask in (live.chat, live.complete):
             assert_refused(ask(), 429, code="queue_full")
-    assert len(rendered) == 10
+    assert len(rendered) == 10 and not prompts
     for connection in inside:
         read_to_end(connection)
     assert live.chat().status_code == live.complete().status_code == 200
-    assert rendered[10:] == ["render", "_prompts"]
+    assert len(rendered) == 11 and len(prompts) == 1
 
 
 def test_H7_of_two_hundred_at_once_each_is_answered_or_told_to_wait(live: Live) -> None:
