@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llm_app.engine.packed import GROUP
+from llm_app.engine.compiled.lanes import GROUP
 from llm_app.errors import GenerationFailed
 
 
@@ -36,11 +36,15 @@ class BlockEmbedding(nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """Rows of the table, in the model's dtype."""
-        ids, places = input.reshape(-1).unique(return_inverse=True)
-        blocks = self._read(ids.tolist()).reshape(len(ids), -1, GROUP + 2)
+        asked = input.flatten().tolist()
+        places = {token: place for place, token in enumerate(dict.fromkeys(asked))}
+        blocks = self._read(list(places)).reshape(len(places), -1, GROUP + 2)
         scale = np.ascontiguousarray(blocks[..., :2]).view(np.float16).astype(np.float32)
-        rows = torch.from_numpy((blocks[..., 2:].view(np.int8) * scale).reshape(len(ids), self.embedding_dim))
-        return rows.to(self._dtype)[places].view(*input.shape, self.embedding_dim)
+        rows = torch.from_numpy((blocks[..., 2:].view(np.int8) * scale).reshape(len(places), self.embedding_dim))
+        rows = rows.to(self._dtype)
+        if len(asked) > 1:
+            rows = rows[[places[token] for token in asked]]
+        return rows.view(*input.shape, self.embedding_dim)
 
     def _read(self, ids: list[int]) -> np.ndarray:
         with self._lock:

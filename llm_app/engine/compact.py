@@ -19,15 +19,17 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.mistral.modeling_mistral import MistralAttention
 
+from llm_app.engine.agreement import agrees
 from llm_app.engine.branches import TreeLayout
-from llm_app.engine.forward import ATTENTION, Layout, SlotCache, attend
+from llm_app.engine.few_tokens import FewTokens
+from llm_app.engine.forward import ATTENTION, Layout, attend
+from llm_app.engine.norms import Norm
 from llm_app.engine.one_each import OneEach
-from llm_app.engine.one_token import Norm, OneToken
 from llm_app.engine.packed import WIDE_ROWS, PackedLinear, gated_product
 
 log = logging.getLogger(__name__)
 FAMILY = (LlamaModel, MistralModel, Qwen2Model, Qwen3Model)
-WITHIN = 0.1  # mean error of a layer's numbers, of what it changes; measured 0.005 to 0.02 in bf16, forgotten masks 0.5
+FIXED = "default", "linear", "llama3", "yarn"  # rotations whose frequencies do not follow the length
 
 
 def install(model: PreTrainedModel) -> bool:
@@ -36,7 +38,7 @@ def install(model: PreTrainedModel) -> bool:
     if type(body) not in FAMILY or body.config._attn_implementation != ATTENTION:
         return False
     taken = CompactPass(body)
-    if not _agrees(body, taken):
+    if not agrees(body, taken):
         log.warning("the compact pass does not suit this %s model", body.config.model_type)
         return False
     body.forward = taken
@@ -46,44 +48,6 @@ def install(model: PreTrainedModel) -> bool:
 def remove(model: PreTrainedModel) -> None:
     """Undo `install`: the pass and the model hold each other, and garbage collection ends that in no frozen heap."""
     vars(model.get_decoder()).pop("forward", None)
-
-
-@torch.inference_mode()
-def _agrees(body: Any, taken: "CompactPass") -> bool:
-    """Whether each layer does to its input what transformers' does.
-
-    Layer by layer, since what bfloat16 rounds in one layer is far more after thirty. The error of a number counts
-    relative to what the layer changes in its token, and to what bfloat16 can hold of the number itself.
-    """
-    n_tokens = min(max(6, (getattr(body.config, "sliding_window", None) or 0) + 3), 64)
-    ids = torch.tensor([[(7 * i + 3) % body.config.vocab_size for i in range(n_tokens)]], device=body.device)
-    seen: list[tuple[Tensor, Tensor]] = []
-    handles = [layer.register_forward_hook(lambda _, x, out: seen.append((x[0][0], out[0]))) for layer in body.layers]
-    body(input_ids=ids, use_cache=False)
-    for handle in handles:
-        handle.remove()
-    layout, cache = Layout(0, [0], n_tokens, body.device), SlotCache()
-    cache.layout = layout
-    turn = taken.turn(seen[0][0][None], layout.positions)
-    for layer, (x, out) in zip(taken.layers, seen, strict=True):
-        error = (layer(x, turn, cache, layout, 1) - out).float().abs()
-        change = (out - x).float().pow(2).mean(-1, keepdim=True).sqrt()
-        if float((error / (change + out.float().abs() / 64 + 1e-9)).mean()) > WITHIN:
-            return False
-    # One more token, alone and of rows with others: the ways of single tokens against what was just compared.
-    return all(_goes_alone(taken, seen[0][0], n_tokens, n_rows) for n_rows in (1, WIDE_ROWS))
-
-
-def _goes_alone(taken: "CompactPass", x: Tensor, n_before: int, n_rows: int) -> bool:
-    """Whether a token of each of some rows, behind others, gets what the way of many tokens gives."""
-    cache, found = SlotCache(), []
-    for n_held, n_new, is_shared in ((0, n_before, True), (n_before, 1, True), (n_before, 1, False)):
-        cache.layout = layout = Layout(0, [n_held] * n_rows, n_new, x.device)
-        read = x[:n_new].repeat(n_rows, 1)
-        turn = taken.turn(read[None], layout.positions)
-        found.append(taken.through(read, turn, cache, layout, n_rows, is_shared=is_shared).float())
-    _, want, alone = found
-    return bool(torch.allclose(alone, want, rtol=0.05, atol=0.05 * float(want.abs().max())))
 
 
 def joined(model: PreTrainedModel) -> list[nn.Module]:
@@ -103,7 +67,7 @@ class CompactPass:
         self._embed, self._rotary = body.embed_tokens, body.rotary_emb
         self.layers = [_Layer(layer, number) for number, layer in enumerate(body.layers)]
         self._norm = Norm(body.norm)
-        self._ways = [way for way in (OneToken.of(self.layers), OneEach.of(self.layers)) if way is not None]
+        self.few, self.one_each = FewTokens.of(self.layers, self._norm), OneEach.of(self.layers)
 
     def __call__(
         self,
@@ -114,45 +78,62 @@ class CompactPass:
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """The last hidden states, (rows, new, size), of tokens (rows, new); 0 where the layout says none is read."""
-        if layout is None or position_ids is None:
+        if layout is None or position_ids is None or input_ids is None:
             return self._otherwise(
                 input_ids=input_ids, position_ids=position_ids, past_key_values=past_key_values, **kwargs
             )
-        x = self._embed(input_ids)
-        rows, n_new, size = x.shape
-        turn = self.turn(x, position_ids)
-        x = x.view(rows * n_new, size)
-        states = self._norm(self.through(x, turn, past_key_values, layout, rows))
+        states = self.last_states(input_ids, position_ids, past_key_values, layout)
         if layout.reads is not None:
-            states = states.new_zeros(x.shape).index_copy_(0, layout.reads, states)
+            states = states.new_zeros(input_ids.numel(), states.shape[1]).index_copy_(0, layout.reads, states)
         return BaseModelOutputWithPast(
-            last_hidden_state=states.view(rows, n_new, size), past_key_values=past_key_values
+            last_hidden_state=states.view(*input_ids.shape, -1), past_key_values=past_key_values
         )
 
-    def through(
-        self, x: Tensor, turn: "_Turn", cache: Any, layout: Layout | TreeLayout, rows: int, *, is_shared: bool = False
-    ) -> Tensor:
-        """States (tokens, size) through all layers, where the layout tells what is read those (read tokens, size).
+    def last_states(self, ids: Tensor, positions: Tensor, cache: Any, layout: Layout | TreeLayout) -> Tensor:
+        """What the output layer reads, (read tokens, size), of tokens (rows, new) at positions (rows, new)."""
+        return self.through(self._embed(ids).flatten(0, 1), positions, cache, layout)
 
-        `is_shared`: a token of each row, too, goes the way of many.
+    def through(
+        self, x: Tensor, positions: Tensor, cache: Any, layout: Layout | TreeLayout, *, is_shared: bool = False
+    ) -> Tensor:
+        """States (tokens, size) through all layers and the last norm: (read tokens, size).
+
+        `is_shared`: few tokens, too, go the way of many.
         """
-        if isinstance(layout, Layout) and layout.n_new == 1 and not is_shared:
-            for way in self._ways:
-                states = way(x, turn.cos, turn.sin, cache, layout)
-                if states is not None:
-                    return states
+        turn, states = None, None
+        if isinstance(layout, Layout) and not is_shared:
+            if self.few is not None and self.few.takes(len(x)):
+                return self.few(x, *self.rotation(positions), cache, layout)
+            turn = self.turn(x, positions)
+            states = None if self.one_each is None else self.one_each(x, turn.cos, turn.sin, cache, layout)
+        if states is None:
+            states = self.through_all(x, turn or self.turn(x, positions), cache, layout, len(positions))
+        return self._norm(states)
+
+    def through_all(self, x: Tensor, turn: "_Turn", cache: Any, layout: Layout | TreeLayout, n_rows: int) -> Tensor:
+        """States (tokens, size) of so many rows through all layers, one by one: (read tokens, size)."""
         *layers, last = self.layers
         for layer in layers:
-            x = layer(x, turn, cache, layout, rows)
+            x = layer(x, turn, cache, layout, n_rows)
             if layout.between_layers is not None:
                 layout.between_layers()
-        return last(x, turn, cache, layout, rows, layout.reads)
+        return last(x, turn, cache, layout, n_rows, layout.reads)
 
     def turn(self, x: Tensor, positions: Tensor) -> "_Turn":
         """The rotation of tokens at positions (rows, new), in the dtype of `x`."""
         cos, sin = (each.reshape(positions.numel(), 1, -1) for each in self._rotary(x, positions))
         half = sin.shape[-1] // 2
         return _Turn(cos, torch.cat((-sin[..., :half], sin[..., half:]), -1), half)
+
+    def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (tokens, half a head's size) in float32."""
+        if self._rotary.rope_type in FIXED:
+            angles = positions.flatten()[:, None] * self._rotary.inv_freq
+            factor = self._rotary.attention_scaling
+            return angles.cos() * factor, angles.sin() * factor
+        cos, sin = self._rotary(torch.empty(0), positions)
+        half = cos.shape[-1] // 2
+        return cos[..., :half].flatten(0, -2).contiguous(), sin[..., :half].flatten(0, -2).contiguous()
 
 
 @dataclass(frozen=True)

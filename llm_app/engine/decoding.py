@@ -20,9 +20,9 @@ from llm_app.engine import fallback
 from llm_app.engine.batch import Batch
 from llm_app.engine.failures import IS_DOWN, told
 from llm_app.engine.fit import free_bytes
-from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.kept import KEPT_BYTES, Kept
 from llm_app.engine.loading import LoadedModel
+from llm_app.engine.memory import bytes_per_position
 from llm_app.engine.pace import Pace, end_team
 from llm_app.engine.request import Asked, Request, new_request
 from llm_app.engine.turn import BATCH, CHAT, PATIENCE, Turn

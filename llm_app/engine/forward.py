@@ -21,9 +21,9 @@ from transformers.masking_utils import sdpa_mask
 
 from llm_app.engine import attention
 from llm_app.engine.branches import TreeLayout
+from llm_app.engine.growth import grown, rounded
 
 ATTENTION = "proofbench"
-ROW_STEP, POSITION_STEP = 4, 256
 
 
 @dataclass
@@ -112,11 +112,19 @@ class SlotCache(Cache):
         keys, values = ([store[first:end] for store in stores.values()] for stores in (self._keys, self._values))
         return keys, values
 
+    def room(self, layout: Layout, n_layers: int, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values of all layers, all rows of them, grown where they have to; `like` is a key (heads, size)."""
+        n_rows = layout.first_row + len(layout.starts)
+        if self.stores(layout) is None:
+            for store in (self._keys, self._values):
+                store |= {i: grown(store.get(i), like[None, :, None], n_rows, layout.length) for i in range(n_layers)}
+        return list(self._keys.values()), list(self._values.values())
+
     def _written(self, store: dict[int, Tensor], layer: int, new: Tensor, layout: Layout) -> Tensor:
         n_rows = layout.first_row + len(layout.starts)
         held = store.get(layer)
         if held is None or held.shape[0] < n_rows or held.shape[2] < layout.length:
-            held = store[layer] = _grown(held, new, n_rows, layout.length)
+            held = store[layer] = grown(held, new, n_rows, layout.length)
         if len(layout.starts) == 1:
             start = layout.starts[0]
             held[layout.first_row, :, start : start + layout.n_new] = new[0]
@@ -136,7 +144,7 @@ class SlotCache(Cache):
 
     def shrink(self, n_rows: int, length: int) -> None:
         """Give memory back when less than half of it is still of use."""
-        rows, positions = _rounded(n_rows, length)
+        rows, positions = rounded(n_rows, length)
         for store in (self._keys, self._values):
             for layer, held in store.items():
                 if 2 * rows * positions <= held.shape[0] * held.shape[2]:
@@ -169,7 +177,7 @@ class SlotCache(Cache):
             for store, new in zip((self._keys, self._values), pair, strict=True):
                 held, length = store.get(layer), new.shape[1]
                 if held is None or held.shape[0] <= row or held.shape[2] < length:
-                    held = store[layer] = _grown(held, new[None], row + 1, length)
+                    held = store[layer] = grown(held, new[None], row + 1, length)
                 held[row, :, :length] = new
 
     def clear(self, row: int) -> None:
@@ -185,33 +193,6 @@ class SlotCache(Cache):
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
         """As above: our passes bring their own masks."""
         return query_length, 0
-
-
-def bytes_per_position(model: PreTrainedModel) -> int:
-    """Memory of the keys and values of one token in all layers, in bytes."""
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
-
-
-def _rounded(n_rows: int, length: int) -> tuple[int, int]:
-    rows = n_rows if n_rows < ROW_STEP else -(-n_rows // ROW_STEP) * ROW_STEP
-    return rows, -(-length // POSITION_STEP) * POSITION_STEP
-
-
-def _grown(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> Tensor:
-    rows, n_positions = _rounded(n_rows, length)
-    if held is not None:
-        # Doubling bounds how often a growing conversation copies its cache.
-        n_positions = (
-            held.shape[2] if held.shape[2] >= length else max(n_positions, min(2 * held.shape[2], held.shape[2] + 2048))
-        )
-        rows = max(rows, held.shape[0])
-    grown = new.new_zeros(rows, new.shape[1], n_positions, new.shape[3])
-    if held is not None:
-        grown[: held.shape[0], :, : held.shape[2]] = held
-    return grown
 
 
 def attend(
@@ -262,7 +243,12 @@ def forward(
     keep = torch.tensor([[len(row) - 1] for row in tokens], device=device)
     ends = None if n_new == 1 else keep[:, 0] + n_new * torch.arange(len(tokens), device=device)
     layout = Layout(first_row, starts, n_new, device, ends, between_layers)
-    return _run(model, cache, tokens, layout, keep)[:, 0].float()
+    last_states = getattr(vars(model.get_decoder()).get("forward"), "last_states", None)
+    if last_states is None:
+        return _run(model, cache, tokens, layout, keep)[:, 0].float()
+    states = last_states(*_inputs(model, cache, tokens, layout), cache, layout)
+    logits: Tensor = model.get_output_embeddings()(states)
+    return logits.float()
 
 
 @torch.inference_mode()
@@ -275,15 +261,9 @@ def forward_all(model: PreTrainedModel, cache: SlotCache, tokens: Sequence[int],
 def _run(
     model: PreTrainedModel, cache: SlotCache, tokens: Sequence[Sequence[int]], layout: Layout, keep: Tensor | int
 ) -> Tensor:
-    ids = torch.zeros(len(tokens), layout.n_new, dtype=torch.long)
-    for i, row in enumerate(tokens):
-        ids[i, : len(row)] = torch.tensor(row)
-    # Padding may stand beyond the last position a model knows; its output is not read.
-    last = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    positions = layout.positions if last is None else layout.positions.clamp(max=last - 1)
-    cache.layout = layout
+    ids, positions = _inputs(model, cache, tokens, layout)
     return model(
-        input_ids=ids.to(layout.device),
+        input_ids=ids,
         position_ids=positions,
         # A mask of four dimensions is taken as it is; this one is never read.
         attention_mask=torch.empty(1, 1, 1, 1, device=layout.device),
@@ -292,3 +272,14 @@ def _run(
         logits_to_keep=keep,
         layout=layout,
     ).logits
+
+
+def _inputs(
+    model: PreTrainedModel, cache: SlotCache, tokens: Sequence[Sequence[int]], layout: Layout
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their positions, (rows, new)."""
+    ids = torch.tensor([[*row, *[0] * (layout.n_new - len(row))] for row in tokens], device=layout.device)
+    # Padding may stand beyond the last position a model knows; its output is not read.
+    last = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    cache.layout = layout
+    return ids, layout.positions if last is None else layout.positions.clamp(max=last - 1)

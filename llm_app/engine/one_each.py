@@ -1,9 +1,10 @@
 """One token of each of some replies through layers in oneDNN's order: what a batch of chats is.
 
-As `engine/one_token.py`, a function a layer that TorchScript's interpreter runs without Python; but each product
-reads a dense matrix once for all rows, and every row has written so far as it has.
+A layer is some forty operations of a few microseconds, and Python takes another few for each. Here they are one
+function, which TorchScript's interpreter runs without Python; where torch has no TorchScript, Python runs the same one.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from llm_app.engine import attention
+from llm_app.engine.additions import Additions, Layer
 from llm_app.engine.attention import attend_many
 from llm_app.engine.forward import Layout, SlotCache
-from llm_app.engine.one_token import SHORT_ROWS, Additions, Layer, adapted, norms_of, rms_norm, scripted
-from llm_app.engine.packed import WIDE, WIDE_ROWS
+from llm_app.engine.norms import SHORT_ROWS, rms_norm
+from llm_app.engine.packed import LEAST_ROWS, PrepackedLinear
 
 
 class _Weights(NamedTuple):
@@ -27,7 +29,7 @@ class _Weights(NamedTuple):
     before_attention: Tensor
     before_gate: Tensor
     of_heads: list[Tensor]  # norms of queries and of keys, or nothing
-    first: list[Tensor]  # queries, keys and values: one matrix or three
+    first: list[Tensor]  # queries, keys and values
     others: list[Tensor]  # the output, gate, up, down
 
 
@@ -40,6 +42,14 @@ def _product(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor]
             parts.append(torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
         out = torch.cat(parts, 1)
     return adapted(out, x, pairs)
+
+
+def adapted(out: Tensor, x: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The outputs of layers side by side, with what an adapter adds to them all."""
+    for a, b in pairs:
+        if len(b) > 0:
+            out = (out + x.to(a.dtype) @ a.t() @ b).to(out.dtype)
+    return out
 
 
 def _gated(x: Tensor, weights: list[Tensor], pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -92,6 +102,17 @@ def _step(
     return x + _product(inner, layer.others[3:], pairs[3:])
 
 
+def scripted(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function as TorchScript's interpreter runs it, or itself where there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its end some day: then Python takes over
+        try:
+            made: Callable[..., Tensor] = torch.jit.script(step)
+        except (AttributeError, RuntimeError, NotImplementedError):
+            return step
+    return made
+
+
 class OneEach:
     """The layers of a model whose products of many rows all go through oneDNN, in bfloat16."""
 
@@ -101,7 +122,6 @@ class OneEach:
         if OneEach._run is None:
             OneEach._run = staticmethod(scripted(_step))
         self._additions = Additions(layers)
-        self._layers = layers
         self._windows = [layer.window for layer in layers]
         self._weights = [_weights(layer) for layer in layers]
 
@@ -113,13 +133,13 @@ class OneEach:
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, cache: SlotCache, layout: Layout) -> Tensor | None:
         """The last states (rows, size) of a token of each row of the layout, or None where the pass goes another way.
 
-        That is where there are few rows or very many, something else than a LoRA adapter hangs on the layers, the
-        cache has to grow first, or the matrices are put aside.
+        That is where there are few rows or very many, something else than a LoRA adapter hangs on the layers, or the
+        cache has to grow first.
         """
-        if not WIDE_ROWS <= len(x) <= SHORT_ROWS or layout.n_new != 1 or self._run is None:
+        if not LEAST_ROWS <= len(x) <= SHORT_ROWS or layout.n_new != 1 or self._run is None:
             return None
         stores, pairs = cache.stores(layout), self._additions.now()
-        if stores is None or pairs is None or _matrices(self._layers[0]) is None:
+        if stores is None or pairs is None:
             return None
         n_heads, n_positions = stores[0][0].shape[1:3]
         places = layout.places(n_heads, n_positions)
@@ -137,20 +157,25 @@ def _seen(layout: Layout, window: int | None, keys: Tensor) -> tuple[int, bool, 
 
 
 def _matrices(layer: Layer) -> tuple[list[Tensor], list[Tensor]] | None:
-    """Of queries, keys and values, joined or not, and of the other products; None where one is missing."""
-    whole = layer.joints[0].whole
-    first, others = layer.modules[:3] if whole is None else [whole], layer.modules[3:]
-    copies = [module.copy for module in (*first, *others) if isinstance(module, WIDE) and module.bias is None]
-    found = [copy for copy in copies if copy is not None]
-    return (found[: len(first)], found[len(first) :]) if len(found) == len(first) + len(others) else None
+    """Of queries, keys and values, and of the other products; None where one is missing."""
+    made = [each for each in layer.modules if isinstance(each, PrepackedLinear) and each.bias is None]
+    found = [copy for each in made if isinstance(copy := each.copy, Tensor)]
+    return (found[:3], found[3:]) if len(found) == len(layer.modules) else None
+
+
+def _norms_of(layer: Layer) -> list[Tensor] | None:
+    """The norms of its tokens, then those of queries and keys, as `rms_norm` wants them; None where it cannot."""
+    norms = [*layer.norms, *(layer.head_norms or ())]
+    found = [norm.twice for norm in norms if norm.twice is not None and norm.eps == norms[0].eps]
+    return found if len(found) == len(norms) else None
 
 
 def _fits(layer: Layer) -> bool:
-    return layer.is_silu and norms_of(layer) is not None and _matrices(layer) is not None
+    return layer.is_silu and _norms_of(layer) is not None and _matrices(layer) is not None
 
 
 def _weights(layer: Layer) -> _Weights:
-    norms, matrices = norms_of(layer), _matrices(layer)
+    norms, matrices = _norms_of(layer), _matrices(layer)
     assert norms is not None and matrices is not None
     (before_attention, before_gate, *of_heads), (first, others) = norms, matrices
     return _Weights(

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from llm_app.engine.packed import WIDE_ROWS, PackedLinear
+from llm_app.engine.packed import PackedLinear
 
+MOST_ROWS = 2  # of a pass whose threads are chosen: with more, they have more to do between two waits
 LOOK_EVERY = 64  # passes between two looks at how the other number of threads does now
 LOOK_PASSES = 4  # of a look: the first has to wake or to make the threads
 SLOWER, SOONEST = 1.3, 8  # passes so much slower than they were are a reason to look, after so many of them
@@ -74,7 +75,7 @@ class Pace:
     @contextmanager
     def passing(self, n_rows: int) -> Iterator[None]:
         """Around one pass; the calling thread has all threads again afterwards."""
-        if not self._is_free or n_rows >= WIDE_ROWS:
+        if not self._is_free or n_rows > MOST_ROWS:
             yield
             return
         is_look = self._n_until_look <= 0

@@ -5,7 +5,6 @@ They look like torch.nn.Linear: `weight` gives the dense matrix, made anew at ea
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -13,54 +12,48 @@ import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from torch import Tensor, nn
 
+from llm_app.engine.compiled.lanes import GROUP, LANES
+from llm_app.engine.compiled.tiles import Tiles
 from llm_app.engine.memory import total_bytes
 from llm_app.errors import ModelRejected
 
 # Layout for this many rows at a time; measured best or equal from 1 to 512 rows.
 ROWS_HINT = 32
-GROUP = 32  # weights that share a scale, in all kinds below
-TILE = 64  # the int4 kernel orders output features in tiles of this many, or of a divisor of it
 COPY_SHARE = 1 / 16  # of all memory, for dense copies of packed weights
-# From this many rows at once on, a dense product is sooner done than one that unpacks its blocks as it goes.
-WIDE_ROWS = 3
+WIDE_ROWS = 33  # at once, from which on a dense product is sooner done than one that unpacks its blocks as it goes
+LEAST_ROWS = 3  # from which on oneDNN's products are sooner done with what follows them
 _Q4_0, _Q4_1, _Q4_K, _Q8_0 = (GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q4_K", "Q8_0"))
 PACKABLE = (_Q4_0, _Q4_1, _Q4_K, _Q8_0)
 
-# (quantised values 0..15, scales, value at 8): the weight is scale * (q - 8) + middle
-Plane = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Whole numbers (n_out, groups, 32), then scales and offsets (n_out, groups) or none: the weight is scale * q + offset
+Blocks = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def can_pack(shape: tuple[int, ...], kind: GGMLQuantizationType) -> bool:
-    """Whether this build of torch multiplies with such a matrix without unpacking it (CPU only)."""
-    has_kernel = hasattr(torch.ops.aten, "_weight_int4pack_mm_for_cpu")
-    return has_kernel and kind in PACKABLE and len(shape) == 2 and shape[0] % 16 == 0
+    """Whether such a matrix is multiplied with without unpacking it (CPU only)."""
+    return kind in PACKABLE and len(shape) == 2 and shape[0] % LANES == 0
 
 
 def keeps_copies(n_weights: int) -> bool:
-    """Whether so many packed weights are held a second time, dense, which makes passes of many rows twice as fast.
+    """Whether so many packed weights are held a second time, dense, which makes passes of many rows faster.
 
     By the size of the machine's memory, not by what is free of it: a model must not compute otherwise tomorrow.
     """
     return can_prepack() and 2 * n_weights <= COPY_SHARE * total_bytes()
 
 
-def planes_of(rows: np.ndarray, kind: GGMLQuantizationType) -> list[Plane]:
-    """Blocks `(n_rows, row_bytes)` as matrices of 4-bit values whose products add up to that of the whole.
-
-    Eight bits are two planes: q + 128 = 16 * high + low, so q = 16 * (high - 8) + (low - 8) + 8.
-    """
+def blocks_of(rows: np.ndarray, kind: GGMLQuantizationType) -> Blocks:
+    """What blocks `(n_rows, row_bytes)` of a file hold: 0 to 15 with offsets, or -128 to 127 without."""
     header, quants = _split(rows, kind)
     if kind == _Q4_K:
-        return [_super_block_plane(header, quants)]
+        return _super_blocks(header, quants)
     scale = header[..., 0]
     if kind == _Q8_0:
-        shifted = quants ^ 0x80  # two's complement plus 128
-        return [(shifted >> 4, 16 * scale, np.zeros_like(scale)), (shifted & 15, scale, 8 * scale)]
-    middle = header[..., 1] + 8 * scale if kind == _Q4_1 else np.zeros_like(scale)
-    return [(np.concatenate([quants & 15, quants >> 4], axis=-1), scale, middle)]
+        return quants.view(np.int8), scale, None
+    return np.concatenate([quants & 15, quants >> 4], axis=-1), scale, header[..., 1] if kind == _Q4_1 else -8 * scale
 
 
-def _super_block_plane(header: np.ndarray, rest: np.ndarray) -> Plane:
+def _super_blocks(header: np.ndarray, rest: np.ndarray) -> Blocks:
     """Q4_K: eight groups with 6-bit scales and minima, which are multiples of the two numbers in the header."""
     codes, quants = rest[..., :12], rest[..., 12:]
     low, high, mixed = codes[..., 0:4], codes[..., 4:8], codes[..., 8:12]
@@ -70,7 +63,7 @@ def _super_block_plane(header: np.ndarray, rest: np.ndarray) -> Plane:
     minimum = (header[..., 1:] * minima).reshape(len(rest), -1)
     # 32 bytes hold one group in their low bits and the next one in their high bits.
     pairs = quants.reshape(*quants.shape[:-1], 4, GROUP)
-    return np.stack([pairs & 15, pairs >> 4], axis=-2), scale, 8 * scale - minimum
+    return np.stack([pairs & 15, pairs >> 4], axis=-2).reshape(len(rest), -1, GROUP), scale, -minimum
 
 
 def check_blocks(name: str, rows: np.ndarray, kind: GGMLQuantizationType) -> None:
@@ -88,7 +81,7 @@ def _split(rows: np.ndarray, kind: GGMLQuantizationType) -> tuple[np.ndarray, np
 
 
 class PackedLinear(nn.Linear):
-    """A linear layer on 4-bit planes: about 5 bits a weight for Q4 blocks, 10 for Q8, activations in bfloat16.
+    """A linear layer on blocks: 5 bits a weight for Q4 blocks, 8.5 for Q8, activations in bfloat16.
 
     With `is_wide` it keeps a dense copy beside them, in oneDNN's order and 16 bits a weight, for passes of many rows.
     """
@@ -97,11 +90,11 @@ class PackedLinear(nn.Linear):
         self, rows: np.ndarray, kind: GGMLQuantizationType, bias: nn.Parameter | None = None, *, is_wide: bool = False
     ) -> None:
         nn.Module.__init__(self)
-        planes = planes_of(rows, kind)
-        self.out_features, self.in_features = len(rows), planes[0][1].shape[1] * GROUP
+        blocks = blocks_of(rows, kind)
         # Plain attributes, of which a product reads several: those of a module take a microsecond each.
-        self.planes = [_packed(plane, len(rows)) for plane in planes]
-        self.copy = prepacked(_dense(planes, len(rows))) if is_wide else None
+        self.tiles = Tiles.of(*blocks)
+        self.out_features, self.in_features = self.tiles.shape
+        self.copy = prepacked(_dense(*blocks)) if is_wide else None
         self.register_parameter("bias", bias)
 
     @classmethod
@@ -113,8 +106,7 @@ class PackedLinear(nn.Linear):
         """
         layers = [part for part in parts if isinstance(part, PackedLinear)]
         if len(layers) < len(parts) or any(
-            layer._parameters["bias"] is not None or layer.out_features % TILE
-            or len(layer.planes) != len(layers[0].planes) for layer in layers
+            layer._parameters["bias"] is not None or layer.tiles.n_bits != layers[0].tiles.n_bits for layer in layers
         ):  # fmt: skip
             return None
         if len(layers) == 1:
@@ -123,13 +115,10 @@ class PackedLinear(nn.Linear):
         nn.Module.__init__(whole)
         whole.register_parameter("bias", None)
         whole.in_features, whole.copy = layers[0].in_features, None
-        sizes = [layer.out_features for layer in layers]
-        whole.out_features, whole.planes = sum(sizes), []
-        for i, planes in enumerate(zip(*(layer.planes for layer in layers), strict=True)):
-            quants = torch.cat([plane.quants for plane in planes])
-            whole.planes.append(PackedPlane(quants, torch.cat([plane.scales for plane in planes], 1)))
-            for layer, view in zip(layers, quants.split(sizes), strict=True):
-                layer.planes[i] = PackedPlane(view, layer.planes[i].scales)
+        whole.tiles = Tiles.joined([layer.tiles for layer in layers])
+        whole.out_features = whole.tiles.shape[0]
+        for layer, view in zip(layers, whole.tiles.split([layer.out_features for layer in layers]), strict=True):
+            layer.tiles = view
         copies = [layer.copy for layer in layers if layer.copy is not None]
         if with_copies and len(copies) == len(layers):
             whole.copy = prepacked(torch.cat([copy.to_dense() for copy in copies]))
@@ -139,9 +128,8 @@ class PackedLinear(nn.Linear):
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
-        """The dense matrix in bfloat16, computed by multiplying with the identity: slow, for adapters and tests."""
-        identity = torch.eye(self.in_features, dtype=torch.bfloat16)
-        return self._product(identity).T.contiguous()
+        """The dense matrix in bfloat16, made anew: slow, for adapters and tests."""
+        return self.tiles.dense().to(torch.bfloat16)
 
     def forward(self, input: Tensor) -> Tensor:
         """As nn.Linear; computes in bfloat16 whatever comes in."""
@@ -154,14 +142,9 @@ class PackedLinear(nn.Linear):
     def rows(self, flat: Tensor) -> Tensor:
         """The product alone: bfloat16 (rows, in) to bfloat16 (rows, out), without the bias."""
         copy = self.copy
-        return self._product(flat) if copy is None or len(flat) < WIDE_ROWS else prepacked_product(flat, copy)
-
-    def _product(self, flat: Tensor) -> Tensor:
-        first, *more = self.planes
-        output: Tensor = _int4_product(flat, first.quants, GROUP, first.scales)
-        for plane in more:
-            output += _int4_product(flat, plane.quants, GROUP, plane.scales)
-        return output
+        if copy is None or len(flat) < WIDE_ROWS:
+            return (self.tiles @ flat).to(torch.bfloat16)
+        return prepacked_product(flat, copy)
 
 
 @contextmanager
@@ -178,32 +161,13 @@ def only_blocks(*models: nn.Module) -> Iterator[None]:
             module.copy = copy
 
 
-@dataclass(frozen=True)
-class PackedPlane:
-    """4-bit values in the order of torch's kernel, and scale and middle of each group."""
-
-    quants: Tensor  # (n_out, n_in / 2), uint8
-    scales: Tensor  # (groups, n_out, 2), bfloat16
-
-
-_int4_product = torch.ops.aten._weight_int4pack_mm_for_cpu.default
-
-
-def _packed(plane: Plane, n_out: int) -> PackedPlane:
-    quants, scale, middle = plane
-    values = torch.from_numpy(quants.reshape(n_out, -1).astype(np.int32))
-    scales = torch.from_numpy(np.stack([scale, middle], axis=-1)).transpose(0, 1)
-    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1)
-    return PackedPlane(packed, scales.contiguous().to(torch.bfloat16))
-
-
-def _dense(planes: Sequence[Plane], n_out: int) -> Tensor:
+def _dense(quants: np.ndarray, scales: np.ndarray, offsets: np.ndarray | None) -> Tensor:
     """The matrix (n_out, n_in) in bfloat16."""
-    total = torch.zeros(())
-    for quants, scale, middle in planes:
-        values = torch.from_numpy(quants).view(n_out, -1, GROUP).float() - 8
-        total = torch.addcmul(torch.from_numpy(middle)[..., None], values, torch.from_numpy(scale)[..., None]) + total
-    return total.view(n_out, -1).to(torch.bfloat16)
+    factors, values = torch.from_numpy(scales)[..., None], torch.from_numpy(quants.astype(np.float32))
+    numbers = (
+        values * factors if offsets is None else torch.addcmul(torch.from_numpy(offsets)[..., None], values, factors)
+    )
+    return numbers.view(len(quants), -1).to(torch.bfloat16)
 
 
 def prepacked(weight: Tensor) -> Tensor:
@@ -220,7 +184,9 @@ def prepacked_product(input: Tensor, weight: Tensor, bias: Tensor | None = None)
 
 def gated_product(input: Tensor, gate: nn.Module, up: nn.Module) -> Tensor | None:
     """silu(gate) * up of (rows, in), each as it is made, or None where these layers do not go through oneDNN."""
-    if not (isinstance(gate, WIDE) and isinstance(up, WIDE)) or len(input) < WIDE_ROWS:
+    if not (isinstance(gate, WIDE) and isinstance(up, WIDE)):
+        return None
+    if len(input) < (WIDE_ROWS if isinstance(gate, PackedLinear) else LEAST_ROWS):
         return None
     first, second = gate.copy, up.copy
     if first is None or second is None:
@@ -276,9 +242,8 @@ def weight_bytes(*models: nn.Module) -> int:
     """Memory that the weights hold, shared ones once."""
     modules = [module for model in models for module in model.modules()]
     tensors = {t.data_ptr(): t.nbytes for model in models for t in (*model.parameters(), *model.buffers())}
-    planes = [plane for module in modules if isinstance(module, PackedLinear) for plane in module.planes]
     # Blocks of joined layers are views of one tensor.
-    storages = [t.untyped_storage() for plane in planes for t in (plane.quants, plane.scales)]
+    storages = [module.tiles.data.untyped_storage() for module in modules if isinstance(module, PackedLinear)]
     stored = {storage.data_ptr(): storage.nbytes() for storage in storages}
     ordered = sum(module.n_packed_bytes for module in modules if isinstance(module, PrepackedLinear))
     return sum(tensors.values()) + sum(stored.values()) + ordered + copy_bytes(*models)

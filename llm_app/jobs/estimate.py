@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from eval.runner import CHUNK_SAMPLES
 from eval.types import Request, Task
-from llm_app.engine.forward import bytes_per_position
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
+from llm_app.engine.memory import bytes_per_position
 from llm_app.engine.room import REPLIES
 from llm_app.engine.scoring import batches_of, loglikelihoods, windows
 from llm_app.errors import UserError

@@ -1,36 +1,33 @@
 """One token of each of several rows as one function a layer, against the layers that many tokens go through."""
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
-from gguf import GGMLQuantizationType as Kind
-from gguf.quants import quantize
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from llm_app.engine import attention, compact
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache
 from llm_app.engine.one_each import OneEach
-from llm_app.engine.packed import WIDE_ROWS, PackedLinear, PrepackedLinear, only_blocks
-from tests.engine.test_one_token import CONFIGS, adapter, assert_adapted, counted_runs
+from llm_app.engine.packed import LEAST_ROWS, PrepackedLinear
+from tests.engine.test_few_tokens import CONFIGS, adapter
 
 PROMPTS = [[5, 9, 200, 31, 7, 77], [150, 3, 42, 8, 19, 64], [1, 2, 3, 4, 5, 6], [90, 80, 70, 60, 50, 40]]
 EVEN, UNEVEN = [6, 6, 6, 6], [6, 3, 5, 1]  # tokens of them that the rows hold
 MANY = 7 * UNEVEN
 
 
-def wide(config: transformers.PreTrainedConfig, *, of_blocks: bool) -> PreTrainedModel:
-    """A random model with matrices in oneDNN's order, beside blocks or alone."""
+def wide(config: transformers.PreTrainedConfig) -> PreTrainedModel:
+    """A random model with matrices in oneDNN's order."""
     torch.manual_seed(5)
     model = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION, dtype=torch.bfloat16).eval()
     for layer in model.model.layers:
         for part in (layer.self_attn, layer.mlp):
             for name, linear in list(part.named_children()):
                 if isinstance(linear, nn.Linear):
-                    weight = linear.weight.detach()
-                    rows = quantize(weight.float().numpy(), Kind.Q4_1) if of_blocks else None
-                    made = PrepackedLinear(weight) if rows is None else PackedLinear(rows, Kind.Q4_1, is_wide=True)
-                    setattr(part, name, made)
+                    setattr(part, name, PrepackedLinear(linear.weight.detach()))
         for norm in layer.modules():
             if type(norm).__name__.endswith("RMSNorm"):
                 nn.init.normal_(norm.weight, 1.0, 0.3)
@@ -50,8 +47,7 @@ def states(
     for piece in pieces:
         cache.layout = layout = Layout(first_row, starts, len(piece[0]), torch.device("cpu"))
         x = model.model.embed_tokens(torch.tensor(piece).flatten())
-        turn = taken.turn(x[None], layout.positions)
-        found.append(taken.through(x, turn, cache, layout, len(held), is_shared=is_shared))
+        found.append(taken.through(x, layout.positions, cache, layout, is_shared=is_shared))
         starts = list(held) if len(piece[0]) > 1 else [start + 1 for start in starts]
     return found[1:]
 
@@ -59,17 +55,25 @@ def states(
 @pytest.fixture
 def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many states came out of the function for one token of each."""
-    return counted_runs(monkeypatch, OneEach)
+    counted: list[int] = []
+    plain = OneEach.__call__
+
+    def counting(self: OneEach, *arguments: Any) -> Tensor | None:
+        result = plain(self, *arguments)
+        counted.extend([1] * (result is not None))
+        return result
+
+    monkeypatch.setattr(OneEach, "__call__", counting)
+    return counted
 
 
-@pytest.mark.parametrize("of_blocks", [True, False])
 @pytest.mark.parametrize("held", [EVEN, UNEVEN, MANY], ids=["even", "uneven", "many"])
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_token_of_each_row_gets_what_it_gets_among_many(
-    family: str, held: list[int], of_blocks: bool, n_runs: list[int], monkeypatch: pytest.MonkeyPatch
+    family: str, held: list[int], n_runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "MANY_KEYS", 100)  # the many rows get there, the others do not
-    model = wide(CONFIGS[family], of_blocks=of_blocks)
+    model = wide(CONFIGS[family])
     for first_row in (0, 2):
         n_runs.clear()
         alone = states(model, held, 20, is_shared=False, first_row=first_row)
@@ -81,34 +85,34 @@ def test_a_token_of_each_row_gets_what_it_gets_among_many(
 
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_an_adapter_adds_to_a_token_of_each_row_what_it_adds_among_many(is_whole: bool, n_runs: list[int]) -> None:
-    model = wide(CONFIGS["qwen3"], of_blocks=True)
+    model = wide(CONFIGS["qwen3"])
     plain = states(model, UNEVEN, 3, is_shared=True)
     n_runs.clear()
     handles = adapter(model, 1, is_whole=is_whole)
     alone, want = (states(model, UNEVEN, 3, is_shared=flag) for flag in (False, True))
     assert len(n_runs) == 3
-    assert_adapted(alone, want, plain)
+    for a, b, without in zip(alone, want, plain, strict=True):  # sums in another order, of which bfloat16 shows few
+        changed = (b - without).float().abs().mean()
+        assert changed > 0 and (a - b).float().abs().mean() < 0.02 * changed
     for handle in handles:
         handle.remove()
     assert all(map(torch.equal, states(model, UNEVEN, 3, is_shared=False), plain))
 
 
 def test_the_step_runs_without_python() -> None:
-    wide(CONFIGS["llama"], of_blocks=True)
+    wide(CONFIGS["llama"])
     assert isinstance(OneEach._run, torch.jit.ScriptFunction)
 
 
-def test_few_rows_blocks_alone_what_is_no_lora_and_a_cache_that_has_to_grow_take_the_way_of_many(
+def test_few_rows_what_is_no_lora_and_a_cache_that_has_to_grow_take_the_way_of_many(
     n_runs: list[int],
 ) -> None:
-    model = wide(CONFIGS["llama"], of_blocks=True)
+    model = wide(CONFIGS["llama"])
     n_runs.clear()
     states(model, EVEN, 260, is_shared=False)
     assert len(n_runs) == 259, "the cache grew once"
     n_runs.clear()
-    states(model, EVEN[: WIDE_ROWS - 1], 2, is_shared=False)
-    with only_blocks(model, *compact.joined(model)):
-        states(model, EVEN, 2, is_shared=False)
+    states(model, EVEN[: LEAST_ROWS - 1], 2, is_shared=False)
     model.model.layers[1].mlp.down_proj.register_forward_hook(lambda _module, _inputs, output: output + 1)
     states(model, EVEN, 2, is_shared=False)
     assert not n_runs
@@ -124,4 +128,4 @@ def test_biases_and_float32_have_no_such_way(has_biases: bool, dtype: torch.dtyp
                 if isinstance(linear, nn.Linear):
                     setattr(part, name, PrepackedLinear(linear.weight.detach(), linear.bias))
     assert compact.install(model)
-    assert not any(isinstance(way, OneEach) for way in model.model.forward._ways)
+    assert model.model.forward.one_each is None

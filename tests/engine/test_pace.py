@@ -12,8 +12,8 @@ from torch import nn
 
 from llm_app.config import SamplingConfig, Settings
 from llm_app.engine import pace
-from llm_app.engine.pace import LOOK_EVERY, LOOK_PASSES, Pace, use_all_threads
-from llm_app.engine.packed import WIDE_ROWS, PackedLinear
+from llm_app.engine.pace import LOOK_EVERY, LOOK_PASSES, MOST_ROWS, Pace, use_all_threads
+from llm_app.engine.packed import PackedLinear
 from llm_app.engine.turn import Turn
 from tests.engine.test_packed import blocks
 from tests.running import running
@@ -97,7 +97,7 @@ def test_the_thread_has_all_threads_again_after_a_pass_also_after_one_that_faile
 
 def test_passes_of_many_rows_and_of_other_weights_keep_all_threads(clock: Clock) -> None:
     torch.set_num_threads(4)
-    assert set(run(Pace(is_free=True, clock=clock), clock, beside_others, 30, WIDE_ROWS)) == {4}
+    assert set(run(Pace(is_free=True, clock=clock), clock, beside_others, 30, MOST_ROWS + 1)) == {4}
     assert set(run(Pace(is_free=False, clock=clock), clock, beside_others, 30)) == {4}
 
 

@@ -1,0 +1,54 @@
+"""Functions of single numbers, and the norm of some."""
+
+from typing import Any
+
+import numpy as np
+from numba import carray, njit
+
+from llm_app.engine.compiled.lanes import bits_of, float_of, floats
+
+# Sums may be made in any order, but infinities and NaN are what they are.
+FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
+
+
+@njit(inline="always", **FAST)
+def rounded(value: float) -> int:
+    """To bfloat16, whose bits are the upper half of what comes back."""
+    bits = bits_of(value)
+    return (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+
+
+@njit(inline="always", **FAST)
+def wide(bits: int) -> float:
+    """The number in bfloat16."""
+    return float_of(np.uint32(bits) << np.uint32(16))
+
+
+@njit(inline="always", **FAST)
+def exp(x: Any) -> Any:
+    """Of numbers up to 0, within 3e-7 of the exact one; a polynomial, which the compiler makes vectors of."""
+    scaled = max(x, np.float32(-87)) * np.float32(1.44269504)
+    whole = np.floor(scaled)
+    part = (scaled - whole) * np.float32(0.69314718)
+    result = np.float32(1 / 720) + part * np.float32(1 / 5040)
+    result = np.float32(1 / 24) + part * (np.float32(1 / 120) + part * result)
+    result = np.float32(1 / 2) + part * (np.float32(1 / 6) + part * result)
+    result = np.float32(1) + part * (np.float32(1) + part * result)
+    return result * float_of(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
+
+
+@njit(**FAST)
+def one_over_length(x: Any, eps: float) -> float:
+    """Of numbers, what makes the mean of their squares 1."""
+    total = np.float32(0)
+    for i in range(len(x)):
+        total += x[i] * x[i]
+    return np.float32(1) / np.sqrt(total / np.float32(len(x)) + eps)
+
+
+@njit(**FAST)
+def norm(x: Any, weight: int, eps: float) -> None:
+    """The root-mean-square norm in place, by the weight at an address."""
+    w, factor = carray(floats(weight), len(x)), one_over_length(x, eps)
+    for i in range(len(x)):
+        x[i] *= factor * w[i]

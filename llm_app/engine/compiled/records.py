@@ -1,0 +1,31 @@
+"""What compiled functions are told: records of numbers and addresses, of 64 bits each but for two."""
+
+import numpy as np
+
+# What products read, of all tokens: the numbers in float32, then as `pack` puts them.
+INPUT = np.dtype([("plain", "i8"), ("pairs", "i8"), ("sums", "i8")])
+# A product with a matrix: `n_tokens` of `read`, which `blocks_for` makes `n_padded` in blocks, to `out` in float32.
+TASK = np.dtype([
+    *((name, "i8") for name in ("tiles", "n_bits", "groups", "n_tiles", "out", "n_tokens", "n_padded", "block")),
+    ("read", INPUT),
+])  # fmt: skip
+# A matrix, and what an adapter adds to its product: x @ a.T @ b with a (rank, in) and b (rank, out), or rank 0.
+MATRIX = np.dtype([(name, "i8") for name in ("tiles", "n_bits", "n_tiles", "groups", "a", "b", "rank")])
+# Of a layer, addresses of norms in float32, those of heads or 0; how many positions a token sees, itself included.
+LAYER = np.dtype([
+    ("before_attention", "i8"), ("before_gate", "i8"), ("of_queries", "i8"), ("of_keys", "i8"), ("window", "i8"),
+    ("joint", MATRIX), ("out", MATRIX), ("gated", MATRIX), ("down", MATRIX),
+])  # fmt: skip
+# A pass. Addresses: `layers`; of each layer those of `keys` and `values` (rows, heads, positions, head size), and two
+# strides of these; `states` (tokens, size), `cos` and `sin` (tokens, head size / 2) of float32; each token's place in
+# `rows` and `positions`; and room for what is computed on the way: what norms give and what stands behind
+# them, `joint` queries, keys and values, `small` what an adapter's first half gives, and of each thread its `own` four
+# tiles and `n_scores` scores.
+PASS = np.dtype([
+    *((name, "i8") for name in (
+        "layers", "first_layer", "end_layer", "last_norm", "keys", "values", "row_stride", "head_stride", "states",
+        "cos", "sin", "rows", "positions", "joint", "own", "small", "scores", "n_scores", "n_tokens", "n_padded",
+        "block", "n_new", "size", "n_queries", "n_keys", "head_size",
+    )),
+    ("normed", INPUT), ("inner", INPUT), ("eps", "f4"), ("scale", "f4"),
+])  # fmt: skip

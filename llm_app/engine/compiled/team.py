@@ -1,0 +1,53 @@
+"""Compiled functions on the threads that compute for torch.
+
+A second team beside torch's would keep torch's threads from waiting awake (`engine/pace.py`). So the team is that of
+torch's own OpenMP, where it has GNU's entry points; elsewhere the calling thread computes alone.
+"""
+
+import ctypes
+from typing import Any
+
+import llvmlite.binding
+import torch
+from numba import njit, types
+
+
+def _library() -> ctypes.CDLL | None:
+    """Torch's OpenMP. Compiled functions find what they call of it by name, or else what a thread alone needs."""
+    try:
+        found: ctypes.CDLL | None = ctypes.CDLL(torch._C.__file__)
+        functions = {name: getattr(found, name) for name in _ALONE}
+        assert found is not None and found.GOMP_parallel
+    except (OSError, AttributeError):
+        found, functions = None, _ALONE
+    for name, function in functions.items():
+        llvmlite.binding.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+    return found
+
+
+_NUMBER = ctypes.CFUNCTYPE(ctypes.c_int)
+_0, _1 = _NUMBER(lambda: 0), _NUMBER(lambda: 1)
+_ALONE = {"GOMP_barrier": _0, "omp_get_thread_num": _0, "omp_get_num_threads": _1}
+_LIBRARY = _library()
+wait_for_all = types.ExternalFunction("GOMP_barrier", types.void())  # until all threads of the team are here
+number = types.ExternalFunction("omp_get_thread_num", types.int32())  # of the calling thread in its team
+size = types.ExternalFunction("omp_get_num_threads", types.int32())  # of the team, which may be smaller than was asked
+
+
+@njit(cache=True)
+def share(n: int) -> tuple[int, int]:
+    """Of so many pieces of work, the first of the calling thread and that behind its last."""
+    return n * number() // size(), n * (number() + 1) // size()
+
+
+def n_threads() -> int:
+    """Of the team that the calling thread gets, at most."""
+    return torch.get_num_threads() if _LIBRARY is not None else 1
+
+
+def run(function: Any, argument: int) -> None:
+    """Call a function of C that takes an address, on all threads of the team; the interpreter is free meanwhile."""
+    if _LIBRARY is None:
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function.address)(argument)
+    else:
+        _LIBRARY.GOMP_parallel(ctypes.c_void_p(function.address), ctypes.c_void_p(argument), n_threads(), 0)

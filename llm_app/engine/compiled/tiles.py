@@ -1,0 +1,161 @@
+"""Matrices of 4 and 8 bits in the order in which `tile_product` reads them, and products with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import carray, cfunc, njit, types
+from torch import Tensor
+
+from llm_app.engine.compiled import team
+from llm_app.engine.compiled.lanes import GROUP, LANES, float_of, floats, group_bytes, ints, tile_product
+from llm_app.engine.compiled.numbers import FAST, rounded
+from llm_app.engine.compiled.records import TASK
+
+HALF = GROUP // 2
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A matrix (n_out, n_in) whose numbers are scale * q + offset, with a scale and an offset for each 32 of a row."""
+
+    data: Tensor  # uint8 (n_out / 16, n_in / 32, bytes of a group)
+    n_bits: int
+
+    @classmethod
+    def of(cls, quants: np.ndarray, scales: np.ndarray, offsets: np.ndarray | None) -> "Tiles":
+        """From (n_out, groups, 32) whole numbers: 0 to 15 with offsets, -128 to 127 without; (n_out, groups) others."""
+        n_bits = 8 if offsets is None else 4
+        headers = [scales] if offsets is None else [scales, offsets]
+        parts = [each.astype(np.float16)[..., None].view(np.uint8) for each in headers]
+        values = quants if offsets is None else quants[..., :HALF] | quants[..., HALF:] << 4
+        n_tiles, n_groups = len(quants) // LANES, quants.shape[1]
+        # (tiles, lanes, groups, values) to (tiles, groups, values, lanes)
+        sides = [
+            np.moveaxis(each.reshape(n_tiles, LANES, n_groups, -1, size), 1, 3).reshape(n_tiles, n_groups, -1)
+            for each, size in ((values.view(np.uint8), 1), *((part, 2) for part in parts))
+        ]
+        return cls(torch.from_numpy(np.concatenate([*sides[1:], sides[0]], -1)), n_bits)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Tiles"]) -> "Tiles":
+        """One matrix whose outputs are those of matrices of as many bits, side by side."""
+        return cls(torch.cat([part.data for part in parts]), parts[0].n_bits)
+
+    def split(self, sizes: Sequence[int]) -> list["Tiles"]:
+        """Matrices of so many outputs each, which share this one's memory."""
+        return [Tiles(data, self.n_bits) for data in self.data.split([size // LANES for size in sizes])]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_out, n_in)"""
+        return self.data.shape[0] * LANES, self.data.shape[1] * GROUP
+
+    def dense(self) -> Tensor:
+        """The matrix in float32."""
+        n_tiles, n_groups, _ = self.data.shape
+        n_headers = 2 if self.n_bits == 4 else 1
+        data = self.data.numpy()
+        headers = np.ascontiguousarray(data[..., : 2 * LANES * n_headers]).view(np.float16).astype(np.float32)
+        scales, *offsets = np.split(headers, n_headers, -1)
+        values = data[..., 2 * LANES * n_headers :].reshape(n_tiles, n_groups, -1, LANES)
+        quants = np.concatenate([values & 15, values >> 4], 2) if offsets else values.view(np.int8)
+        numbers = quants * scales[:, :, None] + (offsets[0][:, :, None] if offsets else 0)
+        return torch.from_numpy(np.ascontiguousarray(numbers.transpose(0, 3, 1, 2)).reshape(self.shape))
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """With x (tokens, n_in), which is rounded to bfloat16: (tokens, n_out) of float32."""
+        n_tokens, (n_out, n_in) = len(x), self.shape
+        block, n_padded = blocks_for(n_tokens)
+        x = x.float().contiguous()
+        pairs = torch.empty(n_padded, n_in // 2, dtype=torch.int32)
+        sums, out = torch.empty(n_padded, n_in // GROUP), torch.empty(n_padded, n_out)
+        task = np.array(
+            [(self.data.data_ptr(), self.n_bits, n_in // GROUP, n_out // LANES, out.data_ptr(), n_tokens, n_padded,
+              block, (x.data_ptr(), pairs.data_ptr(), sums.data_ptr()))],
+            TASK,
+        )  # fmt: skip
+        team.run(_multiply, task.ctypes.data)
+        return out[:n_tokens]
+
+
+def blocks_for(n_tokens: int) -> tuple[int, int]:
+    """How many tokens are multiplied at once, and how many there are then; the last of them may be none."""
+    for block in (1, 2, 4, 8):
+        if n_tokens <= block:
+            return block, block
+    n_padded = {block: -(-n_tokens // block) * block for block in (12, 8)}
+    block = min(n_padded, key=lambda block: n_padded[block])
+    return block, n_padded[block]
+
+
+_4x1, _4x2, _4x4, _4x8, _4x12 = (tile_product(4, block) for block in (1, 2, 4, 8, 12))
+_8x1, _8x2, _8x4, _8x8, _8x12 = (tile_product(8, block) for block in (1, 2, 4, 8, 12))
+
+
+@njit(**FAST)
+def multiply(tile: int, n_bits: int, groups: int, block: int, n_padded: int, read: Any, out: int, stride: int) -> None:
+    """A tile with all tokens; `stride` in bytes."""
+    for first in range(0, n_padded, block):
+        p, s, o = read.pairs + first * groups * HALF * 4, read.sums + first * groups * 4, out + first * stride
+        if n_bits == 4:
+            if block == 1:
+                _4x1(tile, groups, p, s, o, stride)
+            elif block == 2:
+                _4x2(tile, groups, p, s, o, stride)
+            elif block == 4:
+                _4x4(tile, groups, p, s, o, stride)
+            elif block == 8:
+                _4x8(tile, groups, p, s, o, stride)
+            else:
+                _4x12(tile, groups, p, s, o, stride)
+        elif block == 1:
+            _8x1(tile, groups, p, s, o, stride)
+        elif block == 2:
+            _8x2(tile, groups, p, s, o, stride)
+        elif block == 4:
+            _8x4(tile, groups, p, s, o, stride)
+        elif block == 8:
+            _8x8(tile, groups, p, s, o, stride)
+        else:
+            _8x12(tile, groups, p, s, o, stride)
+
+
+@njit(**FAST)
+def pack(x: Any, first: int, end: int, token: int, block: int, to: Any) -> None:
+    """Groups `first` to `end` of a token's numbers, float32, to where and how products read them."""
+    groups = len(x) // GROUP
+    start = (token // block) * groups * block + token % block
+    totals = carray(floats(to.sums + token * groups * 4), groups)
+    for group in range(first, end):
+        pairs = carray(ints(to.pairs + (start + group * block) * HALF * 4), HALF)
+        total = np.float32(0)
+        for j in range(HALF):
+            low, high = rounded(x[group * GROUP + j]), rounded(x[group * GROUP + HALF + j])
+            pairs[j] = (low >> np.uint32(16)) | high
+            total += float_of(low) + float_of(high)
+        totals[group] = total
+
+
+@cfunc(types.void(types.CPointer(numba.from_dtype(TASK))), **FAST)
+def _multiply(tasks: Any) -> None:
+    """A matrix with all tokens."""
+    task = carray(tasks, 1)[0]
+    groups, n_bits, block = task.groups, task.n_bits, task.block
+    first, end = team.share(groups)
+    for token in range(task.n_tokens):
+        pack(
+            carray(floats(task.read.plain + token * groups * GROUP * 4), groups * GROUP),
+            first,
+            end,
+            token,
+            block,
+            task.read,
+        )
+    team.wait_for_all()
+    for tile in range(*team.share(task.n_tiles)):
+        start, out = task.tiles + tile * groups * group_bytes(n_bits), task.out + tile * LANES * 4
+        multiply(start, n_bits, groups, block, task.n_padded, task.read, out, task.n_tiles * LANES * 4)

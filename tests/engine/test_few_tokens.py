@@ -1,0 +1,250 @@
+"""Few tokens through blocks as one compiled function, against transformers in float64 on the dequantised weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from gguf import GGMLQuantizationType as Kind
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from llm_app.engine import compact
+from llm_app.engine.adapter_change import Change
+from llm_app.engine.adapter_file import LoraPair
+from llm_app.engine.compiled import team
+from llm_app.engine.few_tokens import MOST_TOKENS, FewTokens
+from llm_app.engine.forward import ATTENTION, Layout, SlotCache
+from llm_app.engine.norms import Norm
+from llm_app.engine.packed import PackedLinear, PrepackedLinear
+from tests.engine.test_packed import KINDS, blocks
+
+SHARED = {
+    "vocab_size": 256, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3, "head_dim": 64,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "initializer_range": 0.2,
+}  # fmt: skip
+SCALED = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 64}  # fmt: skip
+CONFIGS = {
+    "llama": transformers.LlamaConfig(**SHARED, rope_parameters=SCALED),
+    "mistral": transformers.MistralConfig(**SHARED, sliding_window=8),
+    "qwen3": transformers.Qwen3Config(**SHARED),
+    "dynamic": transformers.LlamaConfig(
+        **SHARED, rope_parameters={"rope_type": "dynamic", "rope_theta": 500.0, "factor": 2.0}
+    ),
+}
+PROMPT = [5, 9, 200, 31, 7, 77, 150, 3, 42, 8, 19, 64, 90, 80, 70, 60, 50, 40, 30, 20, 11, 12]
+
+
+def of_blocks(config: transformers.PreTrainedConfig, kind: Kind) -> PreTrainedModel:
+    """A random model whose layers are blocks of this kind, passed through in the compact way."""
+    torch.manual_seed(5)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION, dtype=torch.bfloat16).eval()
+    seed = 0
+    for layer in model.model.layers:
+        for part in (layer.self_attn, layer.mlp):
+            for name, linear in list(part.named_children()):
+                if isinstance(linear, nn.Linear):
+                    seed += 1
+                    rows = blocks(kind, (linear.out_features, linear.in_features), seed)
+                    setattr(part, name, PackedLinear(rows, kind))
+        for norm in layer.modules():
+            if type(norm).__name__.endswith("RMSNorm"):
+                nn.init.normal_(norm.weight, 1.0, 0.3)
+    assert compact.install(model)
+    return model
+
+
+def exact(model: PreTrainedModel, pieces: Sequence[Sequence[int]]) -> Tensor:
+    """The last states (tokens, size) of transformers' own layers in float64 on the same weights."""
+    twin = AutoModelForCausalLM.from_config(model.config, attn_implementation="eager", dtype=torch.float64).eval()
+    weights = {name: value.double() for name, value in model.state_dict().items()}
+    for name, module in model.named_modules():
+        if isinstance(module, PackedLinear):
+            weights[f"{name}.weight"] = module.tiles.dense().double()
+    twin.load_state_dict(weights)
+    with torch.inference_mode():
+        return twin.model(input_ids=torch.tensor([[token for piece in pieces for token in piece]])).last_hidden_state[0]
+
+
+@torch.inference_mode()
+def states(
+    model: PreTrainedModel,
+    pieces: Sequence[Sequence[int]],
+    *,
+    n_rows: int = 1,
+    first_row: int = 0,
+    is_shared: bool = False,
+    layouts: dict[str, Any] | None = None,
+) -> Tensor:
+    """Of the last row's tokens that come piece by piece, (tokens, size); the rows before it hold other tokens."""
+    taken, cache, found, n_before = model.model.forward, SlotCache(), [], 0
+    for piece in pieces:
+        cache.layout = layout = Layout(
+            first_row, [n_before] * n_rows, len(piece), torch.device("cpu"), **(layouts or {})
+        )  # fmt: skip
+        others = [[(7 * row + token) % 256 for token in piece] for row in range(n_rows - 1, 0, -1)]
+        ids = torch.tensor([*others, list(piece)])
+        x = model.model.embed_tokens(ids).flatten(0, 1)
+        out = taken.through(x, layout.positions, cache, layout, is_shared=is_shared)
+        found.append(out.view(n_rows, len(piece), -1)[-1])
+        n_before += len(piece)
+    return torch.cat(found)
+
+
+def error(got: Tensor, want: Tensor) -> float:
+    """Mean error as a share of the numbers' size."""
+    return float((got.double() - want).abs().mean() / want.abs().mean())
+
+
+@pytest.fixture
+def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one for each pass that goes this way."""
+    counted: list[int] = []
+    plain = FewTokens.__call__
+
+    def counting(self: FewTokens, *arguments: Any) -> Tensor:
+        counted.append(1)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(FewTokens, "__call__", counting)
+    return counted
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_tokens_get_the_states_of_transformers_as_exactly_as_bfloat16_holds_them(
+    family: str, kind: Kind, n_runs: list[int]
+) -> None:
+    model = of_blocks(CONFIGS[family], kind)
+    pieces = [PROMPT, *([token] for token in PROMPT[:10])]
+    want = exact(model, pieces)
+    n_runs.clear()
+    got = error(states(model, pieces), want)
+    assert len(n_runs) == len(pieces), "it took another way"
+    other = error(states(model, pieces, is_shared=True), want)
+    assert len(n_runs) == len(pieces)
+    assert got < min(0.02, other), (got, other)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_token_gets_the_same_bits_in_any_company(family: str, n_runs: list[int]) -> None:
+    model = of_blocks(CONFIGS[family], Kind.Q4_1)
+    alone = states(model, [[token] for token in PROMPT])
+    for pieces, n_rows, first_row in (
+        ([PROMPT], 1, 0), ([PROMPT[:13], PROMPT[13:]], 1, 3), ([PROMPT], 4, 0), ([[token] for token in PROMPT], 9, 2),
+    ):  # fmt: skip
+        n_runs.clear()
+        assert torch.equal(states(model, pieces, n_rows=n_rows, first_row=first_row), alone)
+        assert len(n_runs) == len(pieces)
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    model, found = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), []
+    before = torch.get_num_threads()
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            assert team.n_threads() == n
+            found.append(states(model, [PROMPT, [1], [2]], n_rows=3))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(each, found[0]) for each in found)
+
+
+def test_where_torch_has_another_openmp_the_calling_thread_computes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
+    want = states(model, [PROMPT, [1]])
+    monkeypatch.setattr(team, "_LIBRARY", None)
+    assert team.n_threads() == 1
+    assert torch.equal(states(model, [PROMPT, [1]]), want)
+
+
+def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool = False) -> list[RemovableHandle]:
+    """Hangs an adapter on all layers of the model, or on some of each."""
+    torch.manual_seed(seed)
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, PackedLinear | PrepackedLinear) and (is_whole or "v_proj" in name or "up_proj" in name):
+            magnitude = torch.rand(module.out_features) + 1 if growth else None
+            pair = LoraPair(torch.randn(4, module.in_features), torch.randn(module.out_features, 4), 0.01, magnitude)
+            handles.append(module.register_forward_hook(Change.of(pair, module)))
+    return handles
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[int]) -> None:
+    model, pieces = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), [PROMPT, [7], [8]]
+    plain, found = states(model, pieces, n_rows=2), []
+    n_runs.clear()
+    for seed in (1, 2):
+        handles = adapter(model, seed, is_whole=is_whole)
+        got, want = (states(model, pieces, n_rows=2, is_shared=flag).float() for flag in (False, True))
+        changed = (want - plain.float()).abs().mean()
+        assert changed > 0.05 * plain.float().abs().mean()
+        assert (got - want).abs().mean() < 0.1 * changed
+        found.append(got)
+        for handle in handles:
+            handle.remove()
+    assert len(n_runs) == 6 and not torch.equal(*found)
+    assert torch.equal(states(model, pieces, n_rows=2), plain)
+
+
+def test_more_tokens_and_what_is_no_lora_take_the_way_of_many(n_runs: list[int]) -> None:
+    model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
+    n_runs.clear()
+    states(model, [list(range(MOST_TOKENS))])
+    assert len(n_runs) == 1
+    states(model, [list(range(MOST_TOKENS + 1))])
+    plain = states(model, [PROMPT], is_shared=True)
+    stranger = [model.model.layers[1].mlp.down_proj.register_forward_hook(lambda _module, _inputs, output: output + 1)]
+    for handles in (stranger, adapter(model, 1, is_whole=True, growth=True)):
+        assert not torch.equal(states(model, [PROMPT]), plain)
+        for handle in handles:
+            handle.remove()
+    assert len(n_runs) == 1
+
+
+def test_tokens_that_are_read_are_those_that_come_back() -> None:
+    model, cache, reads = of_blocks(CONFIGS["llama"], Kind.Q4_1), SlotCache(), torch.tensor([3, 21])
+    layout = Layout(0, [0], len(PROMPT), torch.device("cpu"), reads)
+    with torch.inference_mode():
+        found = model.model.forward.last_states(torch.tensor([PROMPT]), layout.positions, cache, layout)
+    assert torch.equal(found, states(model, [PROMPT])[reads])
+
+
+def test_between_layers_others_get_their_turn_and_may_end_the_pass() -> None:
+    model, turns = of_blocks(CONFIGS["llama"], Kind.Q4_1), []
+    want = states(model, [PROMPT])
+    assert torch.equal(states(model, [PROMPT], layouts={"between_layers": lambda: turns.append(1)}), want)
+    assert len(turns) == 2
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        states(model, [PROMPT], layouts={"between_layers": stop})
+
+
+def test_a_cache_grows_on_the_way() -> None:
+    model = of_blocks(CONFIGS["mistral"], Kind.Q4_1)
+    ids = [(7 * i + 3) % 256 for i in range(270)]
+    in_chunks = states(model, [ids[i : i + 90] for i in range(0, 270, 90)])
+    assert torch.equal(states(model, [ids[:90], *([token] for token in ids[90:])]), in_chunks)
+
+
+def test_a_model_with_layers_that_are_no_blocks_has_no_such_way() -> None:
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"], attn_implementation=ATTENTION).eval()
+    assert compact.install(model) and model.model.forward.few is None
+
+
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_the_norm_is_that_of_transformers_up_to_one_rounding(n_rows: int) -> None:
+    module = transformers.models.llama.modeling_llama.LlamaRMSNorm(576, eps=1e-5).to(torch.bfloat16)
+    nn.init.normal_(module.weight, 1.0, 0.3)
+    x = torch.randn(n_rows, 576, dtype=torch.bfloat16) * 40
+    x[:, 7] = 3000.0  # one of the outliers that language models have
+    want = module.double()(x.double())
+    torch.testing.assert_close(Norm(module.bfloat16())(x).double(), want, rtol=2**-8, atol=0)
