@@ -48,8 +48,9 @@ def agrees(body: Any, taken: Pass) -> bool:
     turn = taken.turn(seen[0][0], layout.positions)
     for number, (layer, (x, out)) in enumerate(zip(taken.layers, seen, strict=True)):
         found = [layer(x, turn, cache, layout, 1)]
-        if taken.few is not None and taken.few.takes(n_tokens):
-            found.append(taken.few(x, *taken.rotation(layout.positions), cache, layout, number))
+        pairs = None if taken.few is None else taken.few.additions(n_tokens)
+        if taken.few is not None and pairs is not None:
+            found.append(taken.few(x, taken.rotation(layout.positions), cache, layout, pairs, number))
         if any(_is_other(each, out, x) for each in found):
             return False
     # One more token of each row: the way of single tokens against what was just compared.

@@ -102,8 +102,9 @@ class CompactPass:
         """
         turn, states = None, None
         if isinstance(layout, Layout) and not is_shared:
-            if self.few is not None and self.few.takes(len(x)):
-                return self.few(x, *self.rotation(positions), cache, layout)
+            pairs = None if self.few is None else self.few.additions(len(x))
+            if self.few is not None and pairs is not None:
+                return self.few(x, self.rotation(positions), cache, layout, pairs)
             turn = self.turn(x, positions)
             states = None if self.one_each is None else self.one_each(x, turn.cos, turn.sin, cache, layout)
         if states is None:

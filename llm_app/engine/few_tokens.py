@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +20,28 @@ from llm_app.engine.packed import PackedLinear
 
 MOST_TOKENS = 96  # of which this way is sooner done than oneDNN's products with operations between them
 MATRICES = ("joint", "out", "gated", "down")  # of a layer, in the order of its `joints`
-Floats = list[list[tuple[Tensor, Tensor]]]  # as `Pairs` of each layer
+
+
+@dataclass(frozen=True)
+class _Added:
+    """What an adapter adds to one product, as `MATRIX` has it."""
+
+    a: Tensor
+    b: Tensor
+    spans: Tensor
+
+    @classmethod
+    def of(cls, a: Tensor, b: Tensor) -> "_Added":
+        """From (rank, in) and (rank, out), whose tiles need few of the ranks where several modules are one product."""
+        tiles = b.float().unflatten(1, (-1, LANES)).transpose(0, 1)  # (tiles, rank, lanes)
+        spans, rows, n = [], [], 0
+        for tile in tiles:
+            used = tile.any(1).nonzero()[:, 0]
+            first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+            spans.append((first, end, n))
+            rows.append(tile[first:end])
+            n += end - first
+        return cls(a.float().contiguous(), torch.cat(rows), torch.tensor(spans))
 
 
 class FewTokens:
@@ -37,29 +59,36 @@ class FewTokens:
             for name, joint in zip(MATRICES, layer.joints, strict=True):
                 tiles = joint.whole.tiles
                 shape = tiles.shape[0] // LANES, tiles.shape[1] // GROUP
-                record[name] = (tiles.data.data_ptr(), tiles.n_bits, *shape, 0, 0, 0)
+                record[name] = (tiles.data.data_ptr(), tiles.n_bits, *shape, 0, 0, 0, 0)
         self._held = norms  # whose addresses the table has
         self._n_inner = max(joint.whole.in_features for layer in layers for joint in layer.joints)
-        self._adapted: tuple[list[Pairs], np.ndarray, Floats] | None = None
+        self._adapted: tuple[list[Pairs], np.ndarray, list[_Added]] | None = None
 
     @classmethod
     def of(cls, layers: Sequence[Layer], norm: Norm) -> "FewTokens | None":
         """None where a layer is not of blocks alone, or does what this pass does not."""
         return cls(layers, norm) if all(_fits(layer, layers[0], norm) for layer in layers) else None
 
-    def takes(self, n_tokens: int) -> bool:
-        """Whether so many tokens go this way: not where something else than a LoRA adapter hangs on the layers."""
-        return n_tokens <= MOST_TOKENS and self._additions.now() is not None
+    def additions(self, n_tokens: int) -> list[Pairs] | None:
+        """What adapters add to a pass of so many tokens, to be given to it; None where it takes another way.
+
+        That is where there are more tokens, or something else than a LoRA adapter hangs on the layers.
+        """
+        return self._additions.now() if n_tokens <= MOST_TOKENS else None
 
     def __call__(
-        self, x: Tensor, cos: Tensor, sin: Tensor, cache: SlotCache, layout: Layout, only: int | None = None
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor],
+        cache: SlotCache,
+        layout: Layout,
+        pairs: list[Pairs],
+        only: int | None = None,
     ) -> Tensor:
         """The layout's tokens (tokens, size) through all layers and the last norm: those read, (read tokens, size).
 
-        `cos` and `sin` of float32 (tokens, half a head's size). `only`: through this layer alone, without the norm.
+        `turn`: cosines and sines (tokens, half a head's size) of float32. `only`: through this layer, without the norm.
         """
-        pairs = self._additions.now()
-        assert pairs is not None
         n_layers, (_, n_keys, size) = len(self._layers), self._layers[0].counts
         stores = cache.room(layout, n_layers, x.new_empty(n_keys, size))
         keys, values = (np.array([store.data_ptr() for store in each]) for each in stores)
@@ -68,7 +97,7 @@ class FewTokens:
         states, positions = x.float(), layout.positions.flatten()
         task, room = self._task(len(x), layout.length, added)
         for name, read in (
-            ("states", states), ("cos", cos), ("sin", sin), ("rows", rows), ("positions", positions)
+            ("states", states), ("cos", turn[0]), ("sin", turn[1]), ("rows", rows), ("positions", positions)
         ):  # fmt: skip
             task[name] = read.data_ptr()
         for name, of_layers in (("layers", table), ("keys", keys), ("values", values)):
@@ -86,11 +115,11 @@ class FewTokens:
         del added, room  # whose addresses were read until now
         return (states if layout.reads is None else states[layout.reads]).to(x.dtype)
 
-    def _task(self, n_tokens: int, length: int, added: Floats) -> tuple[np.ndarray, list[Tensor]]:
+    def _task(self, n_tokens: int, length: int, added: list[_Added]) -> tuple[np.ndarray, list[Tensor]]:
         """A pass without its tokens, and the memory in which it computes."""
         n_queries, n_keys, size = self._layers[0].counts
         (block, n_padded), n_threads, n_states = blocks_for(n_tokens), team.n_threads(), len(self._last)
-        rank = max((len(a) for of_layer in added for a, _ in of_layer), default=0)
+        rank = max((len(each.a) for each in added), default=0)
         sizes = {
             "joint": n_padded * (n_queries + 2 * n_keys) * size, "own": n_threads * 4 * n_padded * LANES,
             "small": n_padded * rank, "scores": n_threads * length,
@@ -109,17 +138,19 @@ class FewTokens:
         task["eps"], task["scale"] = self._eps, self._layers[0].scale
         return task, held
 
-    def _with(self, pairs: list[Pairs]) -> tuple[np.ndarray, Floats]:
+    def _with(self, pairs: list[Pairs]) -> tuple[np.ndarray, list[_Added]]:
         """The table with what an adapter adds, and the matrices of that."""
         if not any(pairs):
             return self._table, []
         found = self._adapted
         if found is None or found[0] is not pairs:
-            added = [[(a.float().contiguous(), b.float().contiguous()) for a, b in of_layer] for of_layer in pairs]
-            table = self._table.copy()
-            for record, of_layer in zip(table, added, strict=True):
-                for name, (a, b) in zip(MATRICES, of_layer, strict=True):
-                    record[name]["a"], record[name]["b"], record[name]["rank"] = a.data_ptr(), b.data_ptr(), len(a)
+            table, added = self._table.copy(), []
+            for record, of_layer in zip(table, pairs, strict=True):
+                for name, pair in zip(MATRICES, of_layer, strict=True):
+                    each, matrix = _Added.of(*pair), record[name]
+                    added.append(each)
+                    matrix["a"], matrix["b"], matrix["rank"] = each.a.data_ptr(), each.b.data_ptr(), len(each.a)
+                    matrix["spans"] = each.spans.data_ptr()
             found = self._adapted = pairs, table, added
         return found[1], found[2]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -22,6 +22,7 @@ from transformers.masking_utils import sdpa_mask
 from llm_app.engine import attention
 from llm_app.engine.branches import TreeLayout
 from llm_app.engine.growth import grown, rounded
+from llm_app.engine.packed import PackedLinear
 
 ATTENTION = "proofbench"
 
@@ -247,7 +248,10 @@ def forward(
     if last_states is None:
         return _run(model, cache, tokens, layout, keep)[:, 0].float()
     states = last_states(*_inputs(model, cache, tokens, layout), cache, layout)
-    logits: Tensor = model.get_output_embeddings()(states)
+    head: nn.Module = model.get_output_embeddings()
+    if isinstance(head, PackedLinear) and head._parameters["bias"] is None and not head._forward_hooks:
+        return head.tiles @ states  # which has not to be rounded to bfloat16 on the way
+    logits: Tensor = head(states)
     return logits.float()
 
 

@@ -71,12 +71,13 @@ def _outputs(task: Any, matrix: Any, read: Any, tile: int, out: int, stride: int
     multiply(start, n_bits, groups, task.block, task.n_padded, read, out, stride)
     if matrix.rank > 0:
         small = carray(floats(task.small), (task.n_tokens, matrix.rank))
+        first, end, start = carray(longs(matrix.spans), (matrix.n_tiles, 3))[tile]
+        b = carray(floats(matrix.b + start * LANES * 4), (end - first, LANES))
         for token in range(task.n_tokens):
             added = carray(floats(out + token * stride), LANES)
-            for i in range(matrix.rank):
-                b = carray(floats(matrix.b + (i * matrix.n_tiles + tile) * LANES * 4), LANES)
+            for i in range(end - first):
                 for lane in range(LANES):
-                    added[lane] += small[token, i] * b[lane]
+                    added[lane] += small[token, first + i] * b[i, lane]
 
 
 @njit(**FAST)
