@@ -16,7 +16,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: run test check bench verify test-gpu docs
 
-run: $(VENV)/.installed
+run: $(VENV)/.installed $(VENV)/.compiled
 	@exec $(PY) app.py $(ARGS)
 
 # Two at a time, a file always in one process: most tests compute on one core.
@@ -41,6 +41,12 @@ docs: $(VENV)/.installed
 	@$(PY) docs/make_settings.py > docs/settings.md
 
 # The stamps are younger than the lists they were installed from; a changed list installs again.
+# Otherwise done at the first start, with nothing said meanwhile.
+$(VENV)/.compiled: $(VENV)/.installed $(wildcard llm_app/engine/compiled/*.py)
+	@echo "Compiling for this processor, some ten seconds."
+	@$(PY) -c "import llm_app.engine.compiled.layers"
+	@touch $@
+
 $(VENV)/.installed: requirements.txt requirements-models.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Proofbench needs Python 3.11 or newer; name one with: make run PYTHON=python3.12" >&2; exit 1; }
