@@ -40,13 +40,13 @@ test-gpu: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	@$(PY) docs/make_settings.py > docs/settings.md
 
-# The stamps are younger than the lists they were installed from; a changed list installs again.
 # Otherwise done at the first start, with nothing said meanwhile.
 $(VENV)/.compiled: $(VENV)/.installed $(wildcard llm_app/engine/compiled/*.py)
 	@echo "Compiling for this processor, some ten seconds."
 	@$(PY) -c "import llm_app.engine.compiled.layers"
 	@touch $@
 
+# The stamps are younger than the lists they were installed from; a changed list installs again.
 $(VENV)/.installed: requirements.txt requirements-models.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Proofbench needs Python 3.11 or newer; name one with: make run PYTHON=python3.12" >&2; exit 1; }

@@ -14,6 +14,7 @@ from llm_app.engine.norms import Norm
 # without an adapter.
 Pairs = list[tuple[Tensor, Tensor]]
 JOINED = (3, 1, 2, 1)  # modules of each product
+MOST_ADAPTERS = 4  # of which it is remembered what they add
 
 
 class Layer(Protocol):
@@ -39,21 +40,22 @@ class Additions:
         self._modules = [module for layer in layers for module in layer.modules]
         self._hooks = [module._forward_hooks for module in self._modules]
         self._none: list[Pairs] = [[] for _ in layers]
-        self._adapted: tuple[list[Any], list[Pairs] | None] = ([], None)  # hooks, and what they come to
+        # By the ids of the hooks these themselves, and what they come to. Several chats take turns with their adapters.
+        self._adapted: dict[tuple[int, ...], tuple[list[Any], list[Pairs] | None]] = {}
 
     def now(self) -> list[Pairs] | None:
         """To the products of each layer, or None where it does something else than add."""
         if not any(self._hooks):
             return self._none
         active = [hook for hooks in self._hooks for hook in hooks.values()]
-        before, pairs = self._adapted
-        if len(active) != len(before) or any(a is not b for a, b in zip(active, before, strict=True)):
+        key = tuple(map(id, active))
+        if key not in self._adapted:
             found = [pair for pair in map(_pair, self._modules) if pair is not None]
             starts = range(0, len(self._modules), sum(JOINED))
             is_lora = len(found) == len(self._modules)
             pairs = [_joined(found[i : i + sum(JOINED)]) for i in starts] if is_lora else None
-            self._adapted = active, pairs
-        return pairs
+            self._adapted = dict([*self._adapted.items()][1 - MOST_ADAPTERS :]) | {key: (active, pairs)}
+        return self._adapted[key][1]
 
 
 def _pair(module: nn.Linear) -> tuple[Tensor, Tensor] | None:

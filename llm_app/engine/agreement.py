@@ -43,14 +43,14 @@ def agrees(body: Any, taken: Pass) -> bool:
     body(input_ids=ids, use_cache=False)
     for handle in handles:
         handle.remove()
-    layout, cache = Layout(0, [0], n_tokens, body.device), SlotCache()
+    layout, cache, cache_of_few = Layout(0, [0], n_tokens, body.device), SlotCache(), SlotCache()
     cache.layout = layout
     turn = taken.turn(seen[0][0], layout.positions)
     for number, (layer, (x, out)) in enumerate(zip(taken.layers, seen, strict=True)):
         found = [layer(x, turn, cache, layout, 1)]
         pairs = None if taken.few is None else taken.few.additions(n_tokens)
         if taken.few is not None and pairs is not None:
-            found.append(taken.few(x, taken.rotation(layout.positions), cache, layout, pairs, number))
+            found.append(taken.few(x, taken.rotation(layout.positions), cache_of_few, layout, pairs, number))
         if any(_is_other(each, out, x) for each in found):
             return False
     # One more token of each row: the way of single tokens against what was just compared.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llm_app.engine.compiled.lanes import GROUP
+from llm_app.engine.compiled.products import GROUP
 from llm_app.errors import GenerationFailed
 
 

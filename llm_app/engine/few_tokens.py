@@ -8,17 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llm_app.engine.additions import Additions, Layer, Pairs
+from llm_app.engine.additions import MOST_ADAPTERS, Additions, Layer, Pairs
 from llm_app.engine.compiled import team
-from llm_app.engine.compiled.lanes import GROUP, LANES
 from llm_app.engine.compiled.layers import through
+from llm_app.engine.compiled.products import GROUP
 from llm_app.engine.compiled.records import LAYER, PASS
 from llm_app.engine.compiled.tiles import blocks_for
+from llm_app.engine.compiled.vectors import LANES
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.norms import Norm
 from llm_app.engine.packed import PackedLinear
 
-MOST_TOKENS = 96  # of which this way is sooner done than oneDNN's products with operations between them
+# Of which this way is sooner done than oneDNN's products with operations between them. One thread alone does less.
+MOST_TOKENS = 2 if team.IS_ALONE else 96
 MATRICES = ("joint", "out", "gated", "down")  # of a layer, in the order of its `joints`
 
 
@@ -35,9 +37,9 @@ class _Added:
         """From (rank, in) and (rank, out), whose tiles need few of the ranks where several modules are one product."""
         tiles = b.float().unflatten(1, (-1, LANES)).transpose(0, 1)  # (tiles, rank, lanes)
         spans, rows, n = [], [], 0
-        for tile in tiles:
-            used = tile.any(1).nonzero()[:, 0]
-            first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+        for tile, used in zip(tiles, (tiles != 0).any(2).tolist(), strict=True):
+            first = used.index(True) if True in used else 0
+            end = len(used) - used[::-1].index(True) if True in used else 0
             spans.append((first, end, n))
             rows.append(tile[first:end])
             n += end - first
@@ -62,7 +64,7 @@ class FewTokens:
                 record[name] = (tiles.data.data_ptr(), tiles.n_bits, *shape, 0, 0, 0, 0)
         self._held = norms  # whose addresses the table has
         self._n_inner = max(joint.whole.in_features for layer in layers for joint in layer.joints)
-        self._adapted: tuple[list[Pairs], np.ndarray, list[_Added]] | None = None
+        self._adapted: dict[int, tuple[list[Pairs], np.ndarray, list[_Added]]] = {}  # by the id of what it begins with
 
     @classmethod
     def of(cls, layers: Sequence[Layer], norm: Norm) -> "FewTokens | None":
@@ -95,7 +97,8 @@ class FewTokens:
         table, added = self._with(pairs)
         rows = torch.arange(layout.first_row, layout.first_row + len(layout.starts)).repeat_interleave(layout.n_new)
         states, positions = x.float(), layout.positions.flatten()
-        task, room = self._task(len(x), layout.length, added)
+        n_threads = team.n_threads()
+        task, room = self._task(len(x), layout.length, added, n_threads)
         for name, read in (
             ("states", states), ("cos", turn[0]), ("sin", turn[1]), ("rows", rows), ("positions", positions)
         ):  # fmt: skip
@@ -109,16 +112,16 @@ class FewTokens:
             task["first_layer"], task["end_layer"] = first, first + step
             is_last = first + step == n_layers
             task["last_norm"] = self._last.data_ptr() if is_last and only is None else 0
-            team.run(through, task.ctypes.data)
+            team.run(through, task.ctypes.data, n_threads)
             if layout.between_layers is not None and not is_last:
                 layout.between_layers()
         del added, room  # whose addresses were read until now
         return (states if layout.reads is None else states[layout.reads]).to(x.dtype)
 
-    def _task(self, n_tokens: int, length: int, added: list[_Added]) -> tuple[np.ndarray, list[Tensor]]:
+    def _task(self, n_tokens: int, length: int, added: list[_Added], n_threads: int) -> tuple[np.ndarray, list[Tensor]]:
         """A pass without its tokens, and the memory in which it computes."""
         n_queries, n_keys, size = self._layers[0].counts
-        (block, n_padded), n_threads, n_states = blocks_for(n_tokens), team.n_threads(), len(self._last)
+        (block, n_padded), n_states = blocks_for(n_tokens), len(self._last)
         rank = max((len(each.a) for each in added), default=0)
         sizes = {
             "joint": n_padded * (n_queries + 2 * n_keys) * size, "own": n_threads * 4 * n_padded * LANES,
@@ -142,8 +145,8 @@ class FewTokens:
         """The table with what an adapter adds, and the matrices of that."""
         if not any(pairs):
             return self._table, []
-        found = self._adapted
-        if found is None or found[0] is not pairs:
+        found = self._adapted.get(id(pairs))
+        if found is None:
             table, added = self._table.copy(), []
             for record, of_layer in zip(table, pairs, strict=True):
                 for name, pair in zip(MATRICES, of_layer, strict=True):
@@ -151,7 +154,8 @@ class FewTokens:
                     added.append(each)
                     matrix["a"], matrix["b"], matrix["rank"] = each.a.data_ptr(), each.b.data_ptr(), len(each.a)
                     matrix["spans"] = each.spans.data_ptr()
-            found = self._adapted = pairs, table, added
+            found = pairs, table, added
+            self._adapted = dict([*self._adapted.items()][1 - MOST_ADAPTERS :]) | {id(pairs): found}
         return found[1], found[2]
 
 
@@ -167,9 +171,6 @@ def _fits(layer: Layer, first: Layer, norm: Norm) -> bool:
     n_queries, n_keys, size = layer.counts
     norms = (*layer.norms, *(layer.head_norms or ()), norm)
     is_like = layer.counts == first.counts and layer.scale == first.scale and len({norm.eps for norm in norms}) == 1
-    is_whole = (
-        n_queries // n_keys * size % GROUP == 0 and layer.joints[3].whole.in_features % GROUP == 0
-        if has_blocks
-        else False
-    )
-    return layer.is_silu and is_like and is_whole and norms[0].weight.dtype == torch.bfloat16
+    if not has_blocks or size % LANES or n_queries // n_keys * size % GROUP:
+        return False
+    return layer.is_silu and is_like and norms[0].weight.dtype == torch.bfloat16

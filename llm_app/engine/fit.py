@@ -134,8 +134,7 @@ def free_bytes(device: torch.device, *, groups: Path = Path("/sys/fs/cgroup")) -
     free = [psutil.virtual_memory().available]
     # The two versions of Linux's control groups.
     for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+        ("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
             free.append(max(int((groups / limit).read_text()) - int((groups / used).read_text()), 0))
@@ -218,9 +217,7 @@ def _folder_cache_bytes(config: dict[str, Any], n_tokens: int) -> int:
         head_size = hidden // n_heads
     n_layers = config.get("num_hidden_layers") or config.get("n_layer")
     return _cache_bytes(
-        n_layers,
-        config.get("num_key_value_heads") or n_heads,
-        head_size,
+        n_layers, config.get("num_key_value_heads") or n_heads, head_size,
         _shorter(config.get("max_position_embeddings") or config.get("n_positions"), n_tokens),
     )
 
@@ -233,9 +230,7 @@ def _gguf_cache_bytes(file: GgufFile, n_tokens: int) -> int:
     n_heads, hidden = key("attention.head_count"), key("embedding_length")
     head_size = key("attention.key_length") or (hidden // n_heads if hidden and n_heads else None)
     return _cache_bytes(
-        key("block_count"),
-        key("attention.head_count_kv") or n_heads,
-        head_size,
+        key("block_count"), key("attention.head_count_kv") or n_heads, head_size,
         _shorter(key("context_length"), n_tokens),
     )
 

@@ -21,8 +21,7 @@ from transformers.masking_utils import sdpa_mask
 
 from llm_app.engine import attention
 from llm_app.engine.branches import TreeLayout
-from llm_app.engine.growth import grown, rounded
-from llm_app.engine.packed import PackedLinear
+from llm_app.engine.cache_size import grown, rounded
 
 ATTENTION = "proofbench"
 
@@ -107,19 +106,31 @@ class SlotCache(Cache):
 
     def stores(self, layout: Layout) -> tuple[list[Tensor], list[Tensor]] | None:
         """Keys and values of all layers for the rows of a pass, or None where they have to grow first."""
-        held, first, end = self._keys.get(0), layout.first_row, layout.first_row + len(layout.starts)
-        if held is None or held.shape[0] < end or held.shape[2] < layout.length:
+        first, end = layout.first_row, layout.first_row + len(layout.starts)
+        if not self._has_room(self._keys.get(0), layout):
             return None  # all layers are as large as the first; `level` sees to it
         keys, values = ([store[first:end] for store in stores.values()] for stores in (self._keys, self._values))
         return keys, values
 
     def room(self, layout: Layout, n_layers: int, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Keys and values of all layers, all rows of them, grown where they have to; `like` is a key (heads, size)."""
+        """Keys and values of all layers, all rows of them, grown where they have to; `like` is a key (heads, size).
+
+        All of them have the same shape, and room for what the pass writes.
+        """
+        if not self._has_room(self._keys.get(0), layout):
+            n_rows, new = layout.first_row + len(layout.starts), like[None, :, None]
+            for layer in range(n_layers):
+                for store in (self._keys, self._values):
+                    store[layer] = grown(store.get(layer), new, n_rows, layout.length)
+        keys, values = list(self._keys.values()), list(self._values.values())
+        if len(keys) != n_layers or len({store.shape for store in (*keys, *values)}) > 1 or len(values) != n_layers:
+            raise RuntimeError("keys and values of an ended pass were not made level")
+        return keys, values
+
+    @staticmethod
+    def _has_room(held: Tensor | None, layout: Layout) -> bool:
         n_rows = layout.first_row + len(layout.starts)
-        if self.stores(layout) is None:
-            for store in (self._keys, self._values):
-                store |= {i: grown(store.get(i), like[None, :, None], n_rows, layout.length) for i in range(n_layers)}
-        return list(self._keys.values()), list(self._values.values())
+        return held is not None and held.shape[0] >= n_rows and held.shape[2] >= layout.length
 
     def _written(self, store: dict[int, Tensor], layer: int, new: Tensor, layout: Layout) -> Tensor:
         n_rows = layout.first_row + len(layout.starts)
@@ -244,14 +255,12 @@ def forward(
     keep = torch.tensor([[len(row) - 1] for row in tokens], device=device)
     ends = None if n_new == 1 else keep[:, 0] + n_new * torch.arange(len(tokens), device=device)
     layout = Layout(first_row, starts, n_new, device, ends, between_layers)
-    last_states = getattr(vars(model.get_decoder()).get("forward"), "last_states", None)
-    if last_states is None:
+    body: nn.Module = model.get_decoder()
+    last_states = getattr(vars(body).get("forward"), "last_states", None)
+    if last_states is None or any(each._forward_pre_hooks or each._forward_hooks for each in (model, body)):
         return _run(model, cache, tokens, layout, keep)[:, 0].float()
     states = last_states(*_inputs(model, cache, tokens, layout), cache, layout)
-    head: nn.Module = model.get_output_embeddings()
-    if isinstance(head, PackedLinear) and head._parameters["bias"] is None and not head._forward_hooks:
-        return head.tiles @ states  # which has not to be rounded to bfloat16 on the way
-    logits: Tensor = head(states)
+    logits: Tensor = model.get_output_embeddings()(states)
     return logits.float()
 
 

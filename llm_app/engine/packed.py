@@ -12,16 +12,19 @@ import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from torch import Tensor, nn
 
-from llm_app.engine.compiled.lanes import GROUP, LANES
+from llm_app.engine.compiled import team
+from llm_app.engine.compiled.products import GROUP
 from llm_app.engine.compiled.tiles import Tiles
+from llm_app.engine.compiled.vectors import LANES
 from llm_app.engine.memory import total_bytes
 from llm_app.errors import ModelRejected
 
 # Layout for this many rows at a time; measured best or equal from 1 to 512 rows.
 ROWS_HINT = 32
 COPY_SHARE = 1 / 16  # of all memory, for dense copies of packed weights
-WIDE_ROWS = 33  # at once, from which on a dense product is sooner done than one that unpacks its blocks as it goes
-LEAST_ROWS = 3  # from which on oneDNN's products are sooner done with what follows them
+LEAST_ROWS = 3  # at once, from which on oneDNN's products are sooner done with what follows them
+# From which on a dense product is sooner done than one that unpacks its blocks as it goes.
+WIDE_ROWS = LEAST_ROWS if team.IS_ALONE else 33
 _Q4_0, _Q4_1, _Q4_K, _Q8_0 = (GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q4_K", "Q8_0"))
 PACKABLE = (_Q4_0, _Q4_1, _Q4_K, _Q8_0)
 

@@ -1,6 +1,10 @@
 """Few tokens through blocks as one compiled function, against transformers in float64 on the dequantised weights."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +15,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from llm_app.engine import compact
+from llm_app.engine import compact, few_tokens
 from llm_app.engine.adapter_change import Change
 from llm_app.engine.adapter_file import LoraPair
 from llm_app.engine.compiled import team
 from llm_app.engine.few_tokens import MOST_TOKENS, FewTokens
-from llm_app.engine.forward import ATTENTION, Layout, SlotCache
+from llm_app.engine.forward import ATTENTION, Layout, SlotCache, forward
 from llm_app.engine.norms import Norm
 from llm_app.engine.packed import PackedLinear, PrepackedLinear
 from tests.engine.test_packed import KINDS, blocks
@@ -154,12 +158,73 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     assert all(torch.equal(each, found[0]) for each in found)
 
 
-def test_where_torch_has_another_openmp_the_calling_thread_computes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+OTHERWISE = """
+import ctypes, llvmlite.binding, sys
+features = llvmlite.binding.get_host_cpu_features()
+features["avx512bf16"] = False
+llvmlite.binding.get_host_cpu_features = lambda: features
+class Refused(ctypes.CDLL):
+    def __init__(self, *_arguments, **_options): raise OSError
+import torch
+ctypes.CDLL, plain = Refused, ctypes.CDLL
+from llm_app.engine.compiled import team
+ctypes.CDLL = plain
+from llm_app.engine.compiled.products import HAS_DOT
+assert team.IS_ALONE and team.n_threads() == 1 and not HAS_DOT
+from tests.engine import test_few_tokens, test_packed
+test_packed.test_a_product_with_tiles_is_exact_up_to_float32(4)
+test_packed.test_a_product_with_tiles_is_exact_up_to_float32(8)
+model = test_few_tokens.of_blocks(test_few_tokens.CONFIGS["qwen3"], test_few_tokens.Kind.Q4_1)
+assert model.model.forward.few.additions(1) is not None
+pieces = [[token] for token in test_few_tokens.PROMPT]
+error = test_few_tokens.error(test_few_tokens.states(model, pieces), test_few_tokens.exact(model, pieces))
+assert error < 0.02, error
+"""
+
+
+def test_a_processor_without_products_of_bfloat16_and_another_openmp_compute_the_same(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", OTHERWISE], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@torch.inference_mode()
+def test_rows_that_hold_more_or_less_and_get_more_or_less_get_what_each_gets_alone() -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
-    want = states(model, [PROMPT, [1]])
-    monkeypatch.setattr(team, "_LIBRARY", None)
-    assert team.n_threads() == 1
-    assert torch.equal(states(model, [PROMPT, [1]]), want)
+    taken, cache, held = model.model.forward, SlotCache(), [6, 3, 20, 1]
+    firsts = [PROMPT[row : row + n] for row, n in enumerate(held)]
+    forward(model, cache, firsts, [0] * 4)
+    more = [[7, 8, 9], [10], [11, 12], [13, 14, 15, 16]]
+    forward(model, cache, more, held)
+    ends = [n + len(tokens) for n, tokens in zip(held, more, strict=True)]
+    logits = forward(model, cache, [[100 + row] for row in range(4)], ends)
+    assert taken.few is not None and taken.few.additions(16) is not None
+    for row, pieces in enumerate(zip(firsts, more, ([100 + row] for row in range(4)), strict=True)):
+        alone, start = SlotCache(), 0
+        for piece in pieces:
+            want = forward(model, alone, [piece], [start])
+            start += len(piece)
+        assert torch.equal(logits[row], want[0])
+
+
+def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, made = of_blocks(CONFIGS["llama"], Kind.Q4_1), []
+    plain = few_tokens._Added.of
+    monkeypatch.setattr(few_tokens._Added, "of", lambda *pair: made.append(1) or plain(*pair))
+    both = [adapter(model, seed, is_whole=True) for seed in (1, 2)]
+    packed = [module for module in model.modules() if isinstance(module, PackedLinear)]
+    hooks = [(module, [*module._forward_hooks.items()]) for module in packed]
+    found: list[list[Tensor]] = [[], []]
+    for turn in range(6):
+        for module, items in hooks:
+            module._forward_hooks.clear()
+            module._forward_hooks.update([items[turn % 2]])
+        found[turn % 2].append(states(model, [PROMPT]))
+    assert len(made) == 2 * 4 * 3 and len(both) == 2
+    assert all(torch.equal(each[0], other) for each in found for other in each)
+    assert not torch.equal(found[0][0], found[1][0])
 
 
 def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool = False) -> list[RemovableHandle]:

@@ -6,12 +6,14 @@ import numpy as np
 from numba import carray, njit
 
 from llm_app.engine.compiled import team
-from llm_app.engine.compiled.lanes import GROUP, floats, longs, shorts
-from llm_app.engine.compiled.numbers import FAST, exp, norm, rounded, wide
+from llm_app.engine.compiled.keys import AT_ONCE, likenesses, taken
+from llm_app.engine.compiled.numbers import PLAIN, exp, largest, norm, product_with, rounded, total, wide
+from llm_app.engine.compiled.products import GROUP
 from llm_app.engine.compiled.tiles import pack
+from llm_app.engine.compiled.vectors import LANES, floats, longs, shorts
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _turn(x: Any, cos: int, sin: int) -> None:
     """Rotate a head in place."""
     half = len(x) // 2
@@ -22,7 +24,7 @@ def _turn(x: Any, cos: int, sin: int) -> None:
         x[i + half] = high * c[i] + low * s[i]
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def place(task: Any, layer: Any, keys_at: int, values_at: int, token: int, head: int) -> None:
     """Norms and rotation of a key and its queries; key and value to where they are kept."""
     size, n_shared = task.head_size, task.n_queries // task.n_keys
@@ -46,58 +48,50 @@ def place(task: Any, layer: Any, keys_at: int, values_at: int, token: int, head:
         values[i] = rounded(value[i]) >> np.uint32(16)
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def attend(task: Any, layer: Any, keys_at: int, values_at: int, token: int, head: int) -> None:
     """What a key head's queries take from the values, in float32, as the next product reads it."""
     size, n_shared = task.head_size, task.n_queries // task.n_keys
     row, position = carray(longs(task.rows), task.n_tokens)[token], carray(longs(task.positions), task.n_tokens)[token]
     first = max(0, position + 1 - layer.window)
     n, place = position + 1 - first, (row * task.row_stride + head * task.head_stride + first * size) * 2
-    keys, values = carray(shorts(keys_at + place), (n, size)), carray(shorts(values_at + place), (n, size))
     joint = task.joint + token * (task.n_queries + 2 * task.n_keys) * size * 4
-    n_out = task.n_queries * size
-    plain = carray(floats(task.inner.plain + token * n_out * 4), n_out)
-    for i in range(n_shared):
-        query = carray(floats(joint + (head * n_shared + i) * size * 4), size)
-        out = plain[(head * n_shared + i) * size : (head * n_shared + i + 1) * size]
-        scores = carray(floats(task.scores + team.number() * task.n_scores * 4), n)
-        _weigh(query, keys, scores, task.scale)
-        _take(scores, values, out)
+    n_out, scores = task.n_queries * size, task.scores + team.number() * task.n_scores * 4
+    out = task.inner.plain + token * n_out * 4
+    for query in range(head * n_shared, (head + 1) * n_shared):
+        _weigh(joint + query * size * 4, keys_at + place, scores, n, size, task.scale)
+        _take(scores, values_at + place, n, size, out + query * size * 4)
     per_head = n_shared * size // GROUP
-    pack(plain, head * per_head, (head + 1) * per_head, token, task.block, task.inner)
+    pack(carray(floats(out), n_out), head * per_head, (head + 1) * per_head, token, task.block, task.inner)
 
 
-@njit(**FAST)
-def _weigh(query: Any, keys: Any, scores: Any, scale: float) -> None:
+@njit(**PLAIN)
+def _weigh(query: int, keys: int, scores_at: int, n: int, size: int, scale: float) -> None:
     """The softmax of how much a query is like each key."""
-    most = np.float32(-np.inf)
-    for i in range(len(scores)):
-        total = np.float32(0)
-        for j in range(len(query)):
-            total += query[j] * wide(keys[i, j])
-        scores[i] = total * scale
-        most = max(most, scores[i])
-    total = np.float32(0)
-    for i in range(len(scores)):
-        scores[i] = exp(scores[i] - most)
-        total += scores[i]
-    factor = np.float32(1) / total
-    for i in range(len(scores)):
+    scores = carray(floats(scores_at), n)
+    for i in range(0, n - LANES + 1, LANES):
+        likenesses(query, keys + i * size * 2, size // LANES, scores_at + i * 4)
+    x = carray(floats(query), size)
+    for i in range(n // LANES * LANES, n):
+        scores[i] = product_with(x, carray(shorts(keys + i * size * 2), size))
+    most = largest(scores) * scale
+    for i in range(n):
+        scores[i] = exp(scores[i] * scale - most)
+    factor = np.float32(1) / total(scores)
+    for i in range(n):
         scores[i] *= factor
 
 
-@njit(**FAST)
-def _take(weights: Any, values: Any, out: Any) -> None:
-    """The sum of values by weight, four at a time so that `out` is read and written less often."""
-    n = len(weights)
-    for j in range(len(out)):
-        out[j] = np.float32(0)
-    for i in range(0, n - 3, 4):
-        a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
-        for j in range(len(out)):
-            out[j] += (a * wide(values[i, j]) + b * wide(values[i + 1, j])) + (
-                c * wide(values[i + 2, j]) + d * wide(values[i + 3, j])
-            )
-    for i in range(n // 4 * 4, n):
-        for j in range(len(out)):
-            out[j] += weights[i] * wide(values[i, j])
+@njit(**PLAIN)
+def _take(weights: int, values: int, n: int, size: int, out: int) -> None:
+    """The sum of values by weight."""
+    for j in range(0, size - AT_ONCE * LANES + 1, AT_ONCE * LANES):
+        taken(weights, values + j * 2, n, size * 2, out + j * 4)
+    rest = size // (AT_ONCE * LANES) * AT_ONCE * LANES
+    to, w = carray(floats(out), size), carray(floats(weights), n)
+    for j in range(rest, size):
+        to[j] = np.float32(0)
+    for i in range(n if rest < size else 0):
+        value = carray(shorts(values + i * size * 2), size)
+        for j in range(rest, size):
+            to[j] += w[i] * wide(value[j])

@@ -14,10 +14,11 @@ from numba.extending import intrinsic
 
 from llm_app.engine.compiled import team
 from llm_app.engine.compiled.heads import attend, place
-from llm_app.engine.compiled.lanes import GROUP, LANES, floats, group_bytes, longs, pointer
-from llm_app.engine.compiled.numbers import FAST, exp, norm, one_over_length
+from llm_app.engine.compiled.numbers import PLAIN, exp, norm, one_over_length, product
+from llm_app.engine.compiled.products import GROUP, group_bytes
 from llm_app.engine.compiled.records import LAYER, PASS
 from llm_app.engine.compiled.tiles import multiply, pack
+from llm_app.engine.compiled.vectors import LANES, floats, longs, pointer
 
 _LAYER = numba.from_dtype(LAYER)
 
@@ -28,7 +29,7 @@ def _layers(_typing: Any, _address: Any) -> Any:
     return types.CPointer(_LAYER)(types.intp), pointer
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _prepare(task: Any, weight: int) -> None:
     """The norms of all tokens, as products read them: this thread's groups, since tokens stand side by side there."""
     groups = task.size // GROUP
@@ -44,7 +45,7 @@ def _prepare(task: Any, weight: int) -> None:
     team.wait_for_all()
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _reduce(task: Any, matrix: Any, plain: int) -> None:
     """What an adapter needs of all inputs before it adds: this thread's share of the ranks, of each token."""
     n_in, rank = matrix.groups * GROUP, matrix.rank
@@ -55,15 +56,11 @@ def _reduce(task: Any, matrix: Any, plain: int) -> None:
     for i in range(first, end):
         a = carray(floats(matrix.a + i * n_in * 4), n_in)
         for token in range(task.n_tokens):
-            x = carray(floats(plain + token * n_in * 4), n_in)
-            total = np.float32(0)
-            for j in range(n_in):
-                total += a[j] * x[j]
-            small[token, i] = total
+            small[token, i] = product(a, carray(floats(plain + token * n_in * 4), n_in))
     team.wait_for_all()
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _outputs(task: Any, matrix: Any, read: Any, tile: int, out: int, stride: int) -> None:
     """A tile of outputs for all tokens, with what an adapter adds: token i's at `out` + i * `stride` bytes."""
     groups, n_bits = matrix.groups, matrix.n_bits
@@ -80,13 +77,13 @@ def _outputs(task: Any, matrix: Any, read: Any, tile: int, out: int, stride: int
                     added[lane] += small[token, first + i] * b[i, lane]
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _own(task: Any) -> int:
     """Where this thread has room for four tiles of outputs."""
     return task.own + team.number() * 4 * task.n_padded * LANES * 4
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _joint(task: Any, matrix: Any, read: Any) -> None:
     """This thread's tiles of queries, keys and values."""
     _reduce(task, matrix, read.plain)
@@ -96,7 +93,7 @@ def _joint(task: Any, matrix: Any, read: Any) -> None:
     team.wait_for_all()
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _add(task: Any, matrix: Any, read: Any) -> None:
     """This thread's tiles of a product, to the states."""
     _reduce(task, matrix, read.plain)
@@ -111,7 +108,7 @@ def _add(task: Any, matrix: Any, read: Any) -> None:
     team.wait_for_all()
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _gate(task: Any, matrix: Any, read: Any, made: Any) -> None:
     """silu(gate) * up, this thread's groups of it."""
     _reduce(task, matrix, read.plain)
@@ -134,7 +131,7 @@ def _gate(task: Any, matrix: Any, read: Any, made: Any) -> None:
     team.wait_for_all()
 
 
-@cfunc(types.void(types.CPointer(numba.from_dtype(PASS))), **FAST)
+@cfunc(types.void(types.CPointer(numba.from_dtype(PASS))), **PLAIN)
 def through(tasks: Any) -> None:
     """Layers `first_layer` to `end_layer` of the pass, then the norm if there is one, in place of its `states`."""
     task = carray(tasks, 1)[0]

@@ -5,30 +5,32 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from llm_app.engine.compiled.lanes import bits_of, float_of, floats
+from llm_app.engine.compiled.vectors import bits_of, float_of, floats
 
-# Sums may be made in any order, but infinities and NaN are what they are.
-FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
+# A loop that writes is made of vectors or not, whichever its addresses allow: it computes in the order that is written,
+# so that no bit depends on them. A loop that only reads may add up in any order, which is then always the same.
+PLAIN: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "cache": True}
+SUM: dict[str, Any] = PLAIN | {"fastmath": {"contract", "reassoc", "nsz"}}
 
 
-@njit(inline="always", **FAST)
+@njit(inline="always", **PLAIN)
 def rounded(value: float) -> int:
     """To bfloat16, whose bits are the upper half of what comes back."""
     bits = bits_of(value)
     return (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
 
 
-@njit(inline="always", **FAST)
+@njit(inline="always", **PLAIN)
 def wide(bits: int) -> float:
     """The number in bfloat16."""
     return float_of(np.uint32(bits) << np.uint32(16))
 
 
-@njit(inline="always", **FAST)
+@njit(inline="always", **PLAIN)
 def exp(x: Any) -> Any:
-    """Of numbers up to 0, within 3e-7 of the exact one; a polynomial, which the compiler makes vectors of."""
+    """Of numbers up to 0, within 3e-7 of the exact one's size; a polynomial, which the compiler makes vectors of."""
     scaled = max(x, np.float32(-87)) * np.float32(1.44269504)
-    whole = np.floor(scaled)
+    whole = np.floor(scaled + np.float32(0.5))
     part = (scaled - whole) * np.float32(0.69314718)
     result = np.float32(1 / 720) + part * np.float32(1 / 5040)
     result = np.float32(1 / 24) + part * (np.float32(1 / 120) + part * result)
@@ -37,8 +39,8 @@ def exp(x: Any) -> Any:
     return result * float_of(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
 
 
-@njit(**FAST)
-def one_over_length(x: Any, eps: float) -> float:
+@njit(**SUM)
+def one_over_length(x: Any, eps: float) -> Any:
     """Of numbers, what makes the mean of their squares 1."""
     total = np.float32(0)
     for i in range(len(x)):
@@ -46,9 +48,54 @@ def one_over_length(x: Any, eps: float) -> float:
     return np.float32(1) / np.sqrt(total / np.float32(len(x)) + eps)
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def norm(x: Any, weight: int, eps: float) -> None:
     """The root-mean-square norm in place, by the weight at an address."""
     w, factor = carray(floats(weight), len(x)), one_over_length(x, eps)
     for i in range(len(x)):
         x[i] *= factor * w[i]
+
+
+@njit(**SUM)
+def total(x: Any) -> Any:
+    """Of some numbers."""
+    result = np.float32(0)
+    for i in range(len(x)):
+        result += x[i]
+    return result
+
+
+@njit(**SUM)
+def product(x: Any, y: Any) -> Any:
+    """The inner product of some numbers with as many others."""
+    result = np.float32(0)
+    for i in range(len(x)):
+        result += x[i] * y[i]
+    return result
+
+
+@njit(**SUM)
+def product_with(x: Any, bits: Any) -> Any:
+    """The inner product of some numbers with as many in bfloat16."""
+    result = np.float32(0)
+    for i in range(len(x)):
+        result += x[i] * wide(bits[i])
+    return result
+
+
+@njit(**SUM)
+def largest(x: Any) -> Any:
+    """Of some numbers."""
+    result = np.float32(-np.inf)
+    for i in range(len(x)):
+        result = max(result, x[i])
+    return result
+
+
+@njit(**SUM)
+def total_rounded(x: Any) -> Any:
+    """Of some numbers, each in bfloat16."""
+    result = np.float32(0)
+    for i in range(len(x)):
+        result += float_of(rounded(x[i]))
+    return result

@@ -9,25 +9,23 @@ from typing import Any
 
 import llvmlite.binding
 import torch
-from numba import njit, types
+from numba import cfunc, njit, types
 
 
 def _library() -> ctypes.CDLL | None:
     """Torch's OpenMP. Compiled functions find what they call of it by name, or else what a thread alone needs."""
     try:
         found: ctypes.CDLL | None = ctypes.CDLL(torch._C.__file__)
-        functions = {name: getattr(found, name) for name in _ALONE}
-        assert found is not None and found.GOMP_parallel
+        addresses = [ctypes.cast(getattr(found, name), ctypes.c_void_p).value for name in (*_NAMES, "GOMP_parallel")]
     except (OSError, AttributeError):
-        found, functions = None, _ALONE
-    for name, function in functions.items():
-        llvmlite.binding.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+        found, addresses = None, [each.address for each in (_ZERO, _ZERO, _ONE)]
+    for name, address in zip(_NAMES, addresses, strict=False):
+        llvmlite.binding.add_symbol(name, address)
     return found
 
 
-_NUMBER = ctypes.CFUNCTYPE(ctypes.c_int)
-_0, _1 = _NUMBER(lambda: 0), _NUMBER(lambda: 1)
-_ALONE = {"GOMP_barrier": _0, "omp_get_thread_num": _0, "omp_get_num_threads": _1}
+_NAMES = "GOMP_barrier", "omp_get_thread_num", "omp_get_num_threads"
+_ZERO, _ONE = cfunc(types.int32())(lambda: 0), cfunc(types.int32())(lambda: 1)
 _LIBRARY = _library()
 wait_for_all = types.ExternalFunction("GOMP_barrier", types.void())  # until all threads of the team are here
 number = types.ExternalFunction("omp_get_thread_num", types.int32())  # of the calling thread in its team
@@ -45,9 +43,12 @@ def n_threads() -> int:
     return torch.get_num_threads() if _LIBRARY is not None else 1
 
 
-def run(function: Any, argument: int) -> None:
-    """Call a function of C that takes an address, on all threads of the team; the interpreter is free meanwhile."""
+def run(function: Any, argument: int, n_threads: int) -> None:
+    """Call a function of C that takes an address, on so many threads; the interpreter is free meanwhile."""
     if _LIBRARY is None:
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function.address)(argument)
     else:
-        _LIBRARY.GOMP_parallel(ctypes.c_void_p(function.address), ctypes.c_void_p(argument), n_threads(), 0)
+        _LIBRARY.GOMP_parallel(ctypes.c_void_p(function.address), ctypes.c_void_p(argument), n_threads, 0)
+
+
+IS_ALONE = _LIBRARY is None

@@ -11,9 +11,10 @@ from numba import carray, cfunc, njit, types
 from torch import Tensor
 
 from llm_app.engine.compiled import team
-from llm_app.engine.compiled.lanes import GROUP, LANES, float_of, floats, group_bytes, ints, tile_product
-from llm_app.engine.compiled.numbers import FAST, rounded
+from llm_app.engine.compiled.numbers import PLAIN, rounded, total_rounded
+from llm_app.engine.compiled.products import GROUP, group_bytes, tile_product
 from llm_app.engine.compiled.records import TASK
+from llm_app.engine.compiled.vectors import LANES, floats, ints
 
 HALF = GROUP // 2
 
@@ -69,6 +70,8 @@ class Tiles:
     def __matmul__(self, x: Tensor) -> Tensor:
         """With x (tokens, n_in), which is rounded to bfloat16: (tokens, n_out) of float32."""
         n_tokens, (n_out, n_in) = len(x), self.shape
+        if x.shape != (n_tokens, n_in) or x.device.type != "cpu":
+            raise ValueError(f"a matrix {self.shape} on the CPU cannot take {tuple(x.shape)} on {x.device}")
         block, n_padded = blocks_for(n_tokens)
         x = x.float().contiguous()
         pairs = torch.empty(n_padded, n_in // 2, dtype=torch.int32)
@@ -78,7 +81,7 @@ class Tiles:
               block, (x.data_ptr(), pairs.data_ptr(), sums.data_ptr()))],
             TASK,
         )  # fmt: skip
-        team.run(_multiply, task.ctypes.data)
+        team.run(_multiply, task.ctypes.data, team.n_threads())
         return out[:n_tokens]
 
 
@@ -96,7 +99,7 @@ _4x1, _4x2, _4x4, _4x8, _4x12 = (tile_product(4, block) for block in (1, 2, 4, 8
 _8x1, _8x2, _8x4, _8x8, _8x12 = (tile_product(8, block) for block in (1, 2, 4, 8, 12))
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def multiply(tile: int, n_bits: int, groups: int, block: int, n_padded: int, read: Any, out: int, stride: int) -> None:
     """A tile with all tokens; `stride` in bytes."""
     for first in range(0, n_padded, block):
@@ -124,7 +127,7 @@ def multiply(tile: int, n_bits: int, groups: int, block: int, n_padded: int, rea
             _8x12(tile, groups, p, s, o, stride)
 
 
-@njit(**FAST)
+@njit(**PLAIN)
 def pack(x: Any, first: int, end: int, token: int, block: int, to: Any) -> None:
     """Groups `first` to `end` of a token's numbers, float32, to where and how products read them."""
     groups = len(x) // GROUP
@@ -132,15 +135,13 @@ def pack(x: Any, first: int, end: int, token: int, block: int, to: Any) -> None:
     totals = carray(floats(to.sums + token * groups * 4), groups)
     for group in range(first, end):
         pairs = carray(ints(to.pairs + (start + group * block) * HALF * 4), HALF)
-        total = np.float32(0)
         for j in range(HALF):
             low, high = rounded(x[group * GROUP + j]), rounded(x[group * GROUP + HALF + j])
             pairs[j] = (low >> np.uint32(16)) | high
-            total += float_of(low) + float_of(high)
-        totals[group] = total
+        totals[group] = total_rounded(x[group * GROUP : (group + 1) * GROUP])
 
 
-@cfunc(types.void(types.CPointer(numba.from_dtype(TASK))), **FAST)
+@cfunc(types.void(types.CPointer(numba.from_dtype(TASK))), **PLAIN)
 def _multiply(tasks: Any) -> None:
     """A matrix with all tokens."""
     task = carray(tasks, 1)[0]
