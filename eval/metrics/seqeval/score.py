@@ -9,9 +9,6 @@ Source: Tjong Kim Sang and De Meulder 2003 (conlleval), https://aclanthology.org
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from seqeval import scheme as schemes
-from seqeval.metrics import accuracy_score, classification_report
-
 SCHEMES = ("IOB1", "IOB2", "IOE1", "IOE2", "IOBES", "BILOU")
 
 
@@ -42,6 +39,10 @@ def seqeval(
         raise ValueError("Give one tag for each word: predictions and references differ in length, or are none.")
     if scheme is not None and scheme not in SCHEMES:
         raise ValueError(f"No scheme {scheme!r}; there is {', '.join(SCHEMES)}.")
+    # Here, since it imports scikit-learn: half a second, and the page shows a tab with these scores.
+    from seqeval import scheme as schemes
+    from seqeval.metrics import accuracy_score, classification_report
+
     strict = {} if scheme is None else {"mode": "strict", "scheme": getattr(schemes, scheme)}
     report = classification_report(references, predictions, output_dict=True, zero_division=0, **strict)
     micro = _entity(report["micro avg"])
