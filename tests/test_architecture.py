@@ -82,6 +82,8 @@ HOMES = {
     "peft": MODEL_ROOMS,
     "bitsandbytes": MODEL_ROOMS,
     "accelerate": {"engine", "training"},
+    "numba": {"engine"},
+    "llvmlite": {"engine"},
     "trl": {"training"},
     "optuna": {"training"},
     "tensorboard": {"training"},
