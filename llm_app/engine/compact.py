@@ -66,8 +66,8 @@ class CompactPass:
         self._otherwise: Callable[..., Any] = body.forward
         self._embed, self._rotary = body.embed_tokens, body.rotary_emb
         self.layers = [_Layer(layer, number) for number, layer in enumerate(body.layers)]
-        self._norm = Norm(body.norm)
-        self.few, self.one_each = FewTokens.of(self.layers, self._norm), OneEach.of(self.layers)
+        self.norm = Norm(body.norm)
+        self.few, self.one_each = FewTokens.of(self.layers, self.norm), OneEach.of(self.layers)
 
     def __call__(
         self,
@@ -93,15 +93,10 @@ class CompactPass:
         """What the output layer reads, (read tokens, size), of tokens (rows, new) at positions (rows, new)."""
         return self.through(self._embed(ids).flatten(0, 1), positions, cache, layout)
 
-    def through(
-        self, x: Tensor, positions: Tensor, cache: Any, layout: Layout | TreeLayout, *, is_shared: bool = False
-    ) -> Tensor:
-        """States (tokens, size) through all layers and the last norm: (read tokens, size).
-
-        `is_shared`: few tokens, too, go the way of many.
-        """
+    def through(self, x: Tensor, positions: Tensor, cache: Any, layout: Layout | TreeLayout) -> Tensor:
+        """States (tokens, size) through all layers and the last norm: (read tokens, size)."""
         turn, states = None, None
-        if isinstance(layout, Layout) and not is_shared:
+        if isinstance(layout, Layout):
             pairs = None if self.few is None else self.few.additions(len(x))
             if self.few is not None and pairs is not None:
                 return self.few(x, self.rotation(positions), cache, layout, pairs)
@@ -109,7 +104,7 @@ class CompactPass:
             states = None if self.one_each is None else self.one_each(x, turn.cos, turn.sin, cache, layout)
         if states is None:
             states = self.through_all(x, turn or self.turn(x, positions), cache, layout, len(positions))
-        return self._norm(states)
+        return self.norm(states)
 
     def through_all(self, x: Tensor, turn: "_Turn", cache: Any, layout: Layout | TreeLayout, n_rows: int) -> Tensor:
         """States (tokens, size) of so many rows through all layers, one by one: (read tokens, size)."""
@@ -164,7 +159,9 @@ class _Joint:
         if self.whole is None:
             outputs = [part(x) for part in self._parts]
             return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-        output = self.whole.rows(x)
+        output, bias = self.whole.rows(x), self.whole._parameters["bias"]
+        if bias is not None:
+            output = output + bias.to(output.dtype)
         if not any(part._forward_hooks for part in self._parts):
             return output
         pieces = list(output.split(self._sizes, -1))

@@ -59,9 +59,12 @@ class FewTokens:
                 record[name] = weight.data_ptr()
             record["window"] = layer.window or sys.maxsize
             for name, joint in zip(MATRICES, layer.joints, strict=True):
-                tiles = joint.whole.tiles
+                tiles, bias = joint.whole.tiles, joint.whole._parameters["bias"]
                 shape = tiles.shape[0] // LANES, tiles.shape[1] // GROUP
-                record[name] = (tiles.data.data_ptr(), tiles.n_bits, *shape, 0, 0, 0, 0)
+                if bias is not None:
+                    found[name] = bias.detach().float()
+                place = found[name].data_ptr() if name in found else 0
+                record[name] = (tiles.data.data_ptr(), tiles.n_bits, *shape, place, 0, 0, 0, 0)
         self._held = norms  # whose addresses the table has
         self._n_inner = max(joint.whole.in_features for layer in layers for joint in layer.joints)
         self._adapted: dict[int, tuple[list[Pairs], np.ndarray, list[_Added]]] = {}  # by the id of what it begins with

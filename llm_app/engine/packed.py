@@ -108,15 +108,13 @@ class PackedLinear(nn.Linear):
         dense copies are the whole's, `with_copies`, or stay theirs.
         """
         layers = [part for part in parts if isinstance(part, PackedLinear)]
-        if len(layers) < len(parts) or any(
-            layer._parameters["bias"] is not None or layer.tiles.n_bits != layers[0].tiles.n_bits for layer in layers
-        ):  # fmt: skip
+        if len(layers) < len(parts) or any(layer.tiles.n_bits != layers[0].tiles.n_bits for layer in layers):
             return None
         if len(layers) == 1:
             return layers[0]
         whole = cls.__new__(cls)
         nn.Module.__init__(whole)
-        whole.register_parameter("bias", None)
+        whole.register_parameter("bias", _joined_biases(layers))
         whole.in_features, whole.copy = layers[0].in_features, None
         whole.tiles = Tiles.joined([layer.tiles for layer in layers])
         whole.out_features = whole.tiles.shape[0]
@@ -148,6 +146,15 @@ class PackedLinear(nn.Linear):
         if copy is None or len(flat) < WIDE_ROWS:
             return (self.tiles @ flat).to(torch.bfloat16)
         return prepacked_product(flat, copy)
+
+
+def _joined_biases(layers: Sequence[nn.Linear]) -> nn.Parameter | None:
+    biases = [layer._parameters["bias"] for layer in layers]
+    if all(bias is None for bias in biases):
+        return None
+    sizes = [layer.out_features for layer in layers]
+    filled = [torch.zeros(size) if bias is None else bias for size, bias in zip(sizes, biases, strict=True)]
+    return nn.Parameter(torch.cat(filled), requires_grad=False)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ CONFIGS = {
     "llama": transformers.LlamaConfig(**SHARED, rope_parameters=SCALED),
     "mistral": transformers.MistralConfig(**SHARED, sliding_window=8),
     "qwen3": transformers.Qwen3Config(**SHARED),
+    "qwen2": transformers.Qwen2Config(**{name: value for name, value in SHARED.items() if name != "head_dim"}),
     "dynamic": transformers.LlamaConfig(
         **SHARED, rope_parameters={"rope_type": "dynamic", "rope_theta": 500.0, "factor": 2.0}
     ),
@@ -53,7 +54,10 @@ def of_blocks(config: transformers.PreTrainedConfig, kind: Kind) -> PreTrainedMo
                 if isinstance(linear, nn.Linear):
                     seed += 1
                     rows = blocks(kind, (linear.out_features, linear.in_features), seed)
-                    setattr(part, name, PackedLinear(rows, kind))
+                    bias = linear.bias
+                    if bias is not None:
+                        nn.init.normal_(bias, 0.0, 2.0).requires_grad_(False)
+                    setattr(part, name, PackedLinear(rows, kind, bias))
         for norm in layer.modules():
             if type(norm).__name__.endswith("RMSNorm"):
                 nn.init.normal_(norm.weight, 1.0, 0.3)
@@ -92,7 +96,10 @@ def states(
         others = [[(7 * row + token) % 256 for token in piece] for row in range(n_rows - 1, 0, -1)]
         ids = torch.tensor([*others, list(piece)])
         x = model.model.embed_tokens(ids).flatten(0, 1)
-        out = taken.through(x, layout.positions, cache, layout, is_shared=is_shared)
+        if is_shared:
+            out = taken.norm(taken.through_all(x, taken.turn(x, layout.positions), cache, layout, n_rows))
+        else:
+            out = taken.through(x, layout.positions, cache, layout)
         found.append(out.view(n_rows, len(piece), -1)[-1])
         n_before += len(piece)
     return torch.cat(found)

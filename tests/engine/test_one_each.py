@@ -47,7 +47,10 @@ def states(
     for piece in pieces:
         cache.layout = layout = Layout(first_row, starts, len(piece[0]), torch.device("cpu"))
         x = model.model.embed_tokens(torch.tensor(piece).flatten())
-        found.append(taken.through(x, layout.positions, cache, layout, is_shared=is_shared))
+        if is_shared:
+            found.append(taken.norm(taken.through_all(x, taken.turn(x, layout.positions), cache, layout, len(held))))
+        else:
+            found.append(taken.through(x, layout.positions, cache, layout))
         starts = list(held) if len(piece[0]) > 1 else [start + 1 for start in starts]
     return found[1:]
 

@@ -62,10 +62,16 @@ def _reduce(task: Any, matrix: Any, plain: int) -> None:
 
 @njit(**PLAIN)
 def _outputs(task: Any, matrix: Any, read: Any, tile: int, out: int, stride: int) -> None:
-    """A tile of outputs for all tokens, with what an adapter adds: token i's at `out` + i * `stride` bytes."""
+    """A tile of outputs for all tokens, with bias and what an adapter adds: token i's at `out` + i * `stride` bytes."""
     groups, n_bits = matrix.groups, matrix.n_bits
     start = matrix.tiles + tile * groups * group_bytes(n_bits)
     multiply(start, n_bits, groups, task.block, task.n_padded, read, out, stride)
+    if matrix.bias != 0:
+        bias = carray(floats(matrix.bias + tile * LANES * 4), LANES)
+        for token in range(task.n_tokens):
+            biased = carray(floats(out + token * stride), LANES)
+            for lane in range(LANES):
+                biased[lane] += bias[lane]
     if matrix.rank > 0:
         small = carray(floats(task.small), (task.n_tokens, matrix.rank))
         first, end, start = carray(longs(matrix.spans), (matrix.n_tiles, 3))[tile]

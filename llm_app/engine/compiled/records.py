@@ -9,10 +9,12 @@ TASK = np.dtype([
     *((name, "i8") for name in ("tiles", "n_bits", "groups", "n_tiles", "out", "n_tokens", "n_padded", "block")),
     ("read", INPUT),
 ])  # fmt: skip
-# A matrix, and what an adapter adds to its product: x @ a.T @ b with `a` (rank, in), or rank 0. `b` has, tile after
-# tile, those rows that are not 0, sixteen numbers each; `spans` (tiles, 3) the first of a tile's rows, the one behind
-# its last, and how many rows of other tiles stand before.
-MATRIX = np.dtype([(name, "i8") for name in ("tiles", "n_bits", "n_tiles", "groups", "a", "b", "rank", "spans")])
+# A matrix, its bias in float32 or 0, and what an adapter adds to its product: x @ a.T @ b with `a` (rank, in), or rank 0.
+# `b` has, tile after tile, those rows that are not 0, sixteen numbers each; `spans` (tiles, 3) the first of a tile's
+# rows, the one behind its last, and how many rows of other tiles stand before.
+MATRIX = np.dtype([
+    (name, "i8") for name in ("tiles", "n_bits", "n_tiles", "groups", "bias", "a", "b", "rank", "spans")
+])  # fmt: skip
 # Of a layer, addresses of norms in float32, those of heads or 0; how many positions a token sees, itself included.
 LAYER = np.dtype([
     ("before_attention", "i8"), ("before_gate", "i8"), ("of_queries", "i8"), ("of_keys", "i8"), ("window", "i8"),
