@@ -9,7 +9,7 @@ TASK = np.dtype([
     *((name, "i8") for name in ("tiles", "n_bits", "groups", "n_tiles", "out", "n_tokens", "n_padded", "block")),
     ("read", INPUT),
 ])  # fmt: skip
-# A matrix, its bias in float32 or 0, and what an adapter adds to its product: x @ a.T @ b with `a` (rank, in), or rank 0.
+# A matrix, its bias in float32 or 0, and what an adapter adds to its product: x @ a.T @ b, `a` (rank, in), or rank 0.
 # `b` has, tile after tile, those rows that are not 0, sixteen numbers each; `spans` (tiles, 3) the first of a tile's
 # rows, the one behind its last, and how many rows of other tiles stand before.
 MATRIX = np.dtype([
