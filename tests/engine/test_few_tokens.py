@@ -12,17 +12,14 @@ import torch
 import transformers
 from gguf import GGMLQuantizationType as Kind
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from llm_app.engine import compact, few_tokens
-from llm_app.engine.adapter_change import Change
-from llm_app.engine.adapter_file import LoraPair
+from llm_app.engine import compact
 from llm_app.engine.compiled import team
-from llm_app.engine.few_tokens import MOST_TOKENS, FewTokens
+from llm_app.engine.few_tokens import FewTokens
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache, forward
 from llm_app.engine.norms import Norm
-from llm_app.engine.packed import PackedLinear, PrepackedLinear
+from llm_app.engine.packed import PackedLinear
 from tests.engine.test_packed import KINDS, blocks
 
 SHARED = {
@@ -214,69 +211,6 @@ def test_rows_that_hold_more_or_less_and_get_more_or_less_get_what_each_gets_alo
             want = forward(model, alone, [piece], [start])
             start += len(piece)
         assert torch.equal(logits[row], want[0])
-
-
-def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, made = of_blocks(CONFIGS["llama"], Kind.Q4_1), []
-    plain = few_tokens._Added.of
-    monkeypatch.setattr(few_tokens._Added, "of", lambda *pair: made.append(1) or plain(*pair))
-    both = [adapter(model, seed, is_whole=True) for seed in (1, 2)]
-    packed = [module for module in model.modules() if isinstance(module, PackedLinear)]
-    hooks = [(module, [*module._forward_hooks.items()]) for module in packed]
-    found: list[list[Tensor]] = [[], []]
-    for turn in range(6):
-        for module, items in hooks:
-            module._forward_hooks.clear()
-            module._forward_hooks.update([items[turn % 2]])
-        found[turn % 2].append(states(model, [PROMPT]))
-    assert len(made) == 2 * 4 * 3 and len(both) == 2
-    assert all(torch.equal(each[0], other) for each in found for other in each)
-    assert not torch.equal(found[0][0], found[1][0])
-
-
-def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool = False) -> list[RemovableHandle]:
-    """Hangs an adapter on all layers of the model, or on some of each."""
-    torch.manual_seed(seed)
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, PackedLinear | PrepackedLinear) and (is_whole or "v_proj" in name or "up_proj" in name):
-            magnitude = torch.rand(module.out_features) + 1 if growth else None
-            pair = LoraPair(torch.randn(4, module.in_features), torch.randn(module.out_features, 4), 0.01, magnitude)
-            handles.append(module.register_forward_hook(Change.of(pair, module)))
-    return handles
-
-
-@pytest.mark.parametrize("is_whole", [True, False])
-def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[int]) -> None:
-    model, pieces = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), [PROMPT, [7], [8]]
-    plain, found = states(model, pieces, n_rows=2), []
-    n_runs.clear()
-    for seed in (1, 2):
-        handles = adapter(model, seed, is_whole=is_whole)
-        got, want = (states(model, pieces, n_rows=2, is_shared=flag).float() for flag in (False, True))
-        changed = (want - plain.float()).abs().mean()
-        assert changed > 0.05 * plain.float().abs().mean()
-        assert (got - want).abs().mean() < 0.1 * changed
-        found.append(got)
-        for handle in handles:
-            handle.remove()
-    assert len(n_runs) == 6 and not torch.equal(*found)
-    assert torch.equal(states(model, pieces, n_rows=2), plain)
-
-
-def test_more_tokens_and_what_is_no_lora_take_the_way_of_many(n_runs: list[int]) -> None:
-    model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
-    n_runs.clear()
-    states(model, [list(range(MOST_TOKENS))])
-    assert len(n_runs) == 1
-    states(model, [list(range(MOST_TOKENS + 1))])
-    plain = states(model, [PROMPT], is_shared=True)
-    stranger = [model.model.layers[1].mlp.down_proj.register_forward_hook(lambda _module, _inputs, output: output + 1)]
-    for handles in (stranger, adapter(model, 1, is_whole=True, growth=True)):
-        assert not torch.equal(states(model, [PROMPT]), plain)
-        for handle in handles:
-            handle.remove()
-    assert len(n_runs) == 1
 
 
 def test_tokens_that_are_read_are_those_that_come_back() -> None:
