@@ -73,7 +73,7 @@ def benchmark_command(settings: Settings, *arguments: str) -> "subprocess.Popen[
     )
 
 
-def watched(module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def watched(module: ModuleType | type, name: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The arguments of each call of a function, which goes on to it."""
     calls: list[tuple[Any, ...]] = []
     function = getattr(module, name)

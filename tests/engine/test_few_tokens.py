@@ -21,6 +21,7 @@ from llm_app.engine.forward import ATTENTION, Layout, SlotCache, forward
 from llm_app.engine.norms import Norm
 from llm_app.engine.packed import PackedLinear
 from tests.engine.test_packed import KINDS, blocks
+from tests.running import watched
 
 SHARED = {
     "vocab_size": 256, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3, "head_dim": 64,
@@ -108,23 +109,15 @@ def error(got: Tensor, want: Tensor) -> float:
 
 
 @pytest.fixture
-def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Grows by one for each pass that goes this way."""
-    counted: list[int] = []
-    plain = FewTokens.__call__
-
-    def counting(self: FewTokens, *arguments: Any) -> Tensor:
-        counted.append(1)
-        return plain(self, *arguments)
-
-    monkeypatch.setattr(FewTokens, "__call__", counting)
-    return counted
+    return watched(FewTokens, "__call__", monkeypatch)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_tokens_get_the_states_of_transformers_as_exactly_as_bfloat16_holds_them(
-    family: str, kind: Kind, n_runs: list[int]
+    family: str, kind: Kind, n_runs: list[tuple[Any, ...]]
 ) -> None:
     model = of_blocks(CONFIGS[family], kind)
     pieces = [PROMPT, *([token] for token in PROMPT[:10])]
@@ -138,7 +131,7 @@ def test_tokens_get_the_states_of_transformers_as_exactly_as_bfloat16_holds_them
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_a_token_gets_the_same_bits_in_any_company(family: str, n_runs: list[int]) -> None:
+def test_a_token_gets_the_same_bits_in_any_company(family: str, n_runs: list[tuple[Any, ...]]) -> None:
     model = of_blocks(CONFIGS[family], Kind.Q4_1)
     alone = states(model, [[token] for token in PROMPT])
     for pieces, n_rows, first_row in (

@@ -1,5 +1,7 @@
 """Adapters, and what else hangs on layers, where few tokens go."""
 
+from typing import Any
+
 import pytest
 import torch
 from gguf import GGMLQuantizationType as Kind
@@ -13,6 +15,7 @@ from llm_app.engine.adapter_file import LoraPair
 from llm_app.engine.few_tokens import MOST_TOKENS
 from llm_app.engine.packed import PackedLinear, PrepackedLinear
 from tests.engine.test_few_tokens import CONFIGS, PROMPT, n_runs, of_blocks, states
+from tests.running import watched
 
 __all__ = ["n_runs"]
 
@@ -30,7 +33,7 @@ def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool =
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[int]) -> None:
+def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[tuple[Any, ...]]) -> None:
     model, pieces = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), [PROMPT, [7], [8]]
     plain, found = states(model, pieces, n_rows=2), []
     n_runs.clear()
@@ -48,9 +51,8 @@ def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[in
 
 
 def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, made = of_blocks(CONFIGS["llama"], Kind.Q4_1), []
-    plain = few_tokens._Added.of
-    monkeypatch.setattr(few_tokens._Added, "of", lambda *pair: made.append(1) or plain(*pair))
+    model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
+    made = watched(few_tokens._Added, "of", monkeypatch)
     both = [adapter(model, seed, is_whole=True) for seed in (1, 2)]
     packed = [module for module in model.modules() if isinstance(module, PackedLinear)]
     hooks = [(module, [*module._forward_hooks.items()]) for module in packed]
@@ -65,7 +67,7 @@ def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPa
     assert not torch.equal(found[0][0], found[1][0])
 
 
-def test_more_tokens_and_what_is_no_lora_take_the_way_of_many(n_runs: list[int]) -> None:
+def test_more_tokens_and_what_is_no_lora_take_the_way_of_many(n_runs: list[tuple[Any, ...]]) -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
     n_runs.clear()
     states(model, [list(range(MOST_TOKENS))])

@@ -20,7 +20,7 @@ from llm_app.engine.compiled.vectors import (
     splat,
     store,
     vector,
-)  # fmt: skip
+)
 
 AT_ONCE = 4  # vectors of a value's numbers whose sums are made together
 

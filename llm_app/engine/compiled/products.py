@@ -29,7 +29,7 @@ from llm_app.engine.compiled.vectors import (
     splat,
     store,
     vector,
-)  # fmt: skip
+)
 
 GROUP = 32
 _HALF = GROUP // 2
