@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from llm_app.engine.few_tokens import FewTokens
+from llm_app.engine.compiled_pass import CompiledPass
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import LEAST_ROWS
@@ -17,7 +17,7 @@ class Pass(Protocol):
     """A pass, as far as it is asked here."""
 
     layers: list[Any]
-    few: FewTokens | None
+    compiled: CompiledPass | None
     one_each: OneEach | None
 
     def turn(self, x: Tensor, positions: Tensor) -> Any:
@@ -48,9 +48,9 @@ def agrees(body: Any, taken: Pass) -> bool:
     turn = taken.turn(seen[0][0], layout.positions)
     for number, (layer, (x, out)) in enumerate(zip(taken.layers, seen, strict=True)):
         found = [layer(x, turn, cache, layout, 1)]
-        pairs = None if taken.few is None else taken.few.additions(n_tokens)
-        if taken.few is not None and pairs is not None:
-            found.append(taken.few(x, taken.rotation(layout.positions), cache_of_few, layout, pairs, number))
+        pairs = None if taken.compiled is None else taken.compiled.additions(n_tokens)
+        if taken.compiled is not None and pairs is not None:
+            found.append(taken.compiled(x, taken.rotation(layout.positions), cache_of_few, layout, pairs, number))
         if any(_is_other(each, out, x) for each in found):
             return False
     # One more token of each row: the way of single tokens against what was just compared.

@@ -6,6 +6,7 @@ a token sees the base, the trunk of its tree and what stands before it on its ow
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,6 +35,10 @@ class TreeLayout:
     positions: Tensor = field(init=False)  # (1, n)
     trunk_offsets: list[int] = field(init=False, default_factory=list)  # of each tree, in the row
     tail_offsets: list[list[int]] = field(init=False, default_factory=list)  # of each tail of each tree
+    first_row: int = field(init=False, default=0)  # as `Layout` has it
+    starts: Sequence[int] = field(init=False)
+    n_new: int = field(init=False)
+    length: int = field(init=False)  # keys that are read
     _gather: Tensor = field(init=False)  # (trees, widest): the row's tokens, padded with token 0
     _scatter: Tensor = field(init=False)  # (n,): where each token of the row stands among all of `_gather`
     _branches: Tensor = field(init=False)  # (trees, widest): 0 for the trunk, then 1, 2, ...; -1 for padding
@@ -55,6 +60,7 @@ class TreeLayout:
                 owners += [(number, len(ids) - start + i, branch) for i in range(len(part))]
                 positions += range(first, first + len(part))
                 ids += part
+        self.starts, self.n_new, self.length = [self.n_base], len(ids), self.n_base + len(ids)
         self.ids = torch.tensor([ids], device=self.device)
         self.positions = torch.tensor([positions], device=self.device)
         tree, place, branch_of = torch.tensor(owners, device=self.device).T
@@ -65,6 +71,35 @@ class TreeLayout:
         self._branches = torch.full(shape, -1, device=self.device)
         self._branches[tree, place] = branch_of
         self._is_causal = all(len(tails) <= 1 for _, tails in self.trees)
+
+    @property
+    def places_of_keys(self) -> Tensor:
+        """Where in the row each token's key stands: (1, n)."""
+        return torch.arange(self.n_base, self.length)[None]
+
+    @cached_property
+    def sees(self) -> Tensor:
+        """The three stretches of keys that each token sees, the last of which ends with itself or is empty: (n, 3, 3).
+
+        What all share, the trunk, the tail: the first key, that behind the last, and how far before the token in its
+        text the first one stands.
+        """
+        parts = []  # trunk and how long it is, the part itself and how long that is, whether it is a tail
+        for start, offsets, (trunk, tails) in zip(self.trunk_offsets, self.tail_offsets, self.trees, strict=True):
+            parts.append((start, len(trunk), start, len(trunk), 0))
+            parts += [(start, len(trunk), offset, len(tail), 1) for offset, tail in zip(offsets, tails, strict=True)]
+        trunks, n_trunk, firsts, sizes, is_tail = torch.tensor(parts).T
+        trunks, n_trunk, firsts, is_tail = (
+            each.repeat_interleave(sizes) for each in (trunks, n_trunk, firsts, is_tail)
+        )  # fmt: skip
+        positions, ends = self.positions[0].cpu(), self.places_of_keys[0] + 1
+        found = torch.zeros(self.n_new, 3, 3, dtype=torch.long)
+        found[:, 0, 1], found[:, 0, 2] = self.n_base, positions
+        found[:, 1, 0], found[:, 1, 2] = self.n_base + trunks, positions - self.n_base
+        found[:, 1, 1] = torch.minimum(ends, self.n_base + trunks + n_trunk)
+        found[:, 2, 0], found[:, 2, 2] = self.n_base + firsts, positions - self.n_base - n_trunk
+        found[:, 2, 1] = ends * is_tail
+        return found
 
     def read_only(self, tokens: Collection[int]) -> None:
         """Of the others the last states may be anything."""
@@ -131,6 +166,21 @@ class Branch(Cache):
     ) -> tuple[Tensor, Tensor]:
         """All keys and values that this pass may read."""
         return self._extended(layer_idx, "keys", key_states), self._extended(layer_idx, "values", value_states)
+
+    def room(self, layout: TreeLayout, n_layers: int, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values of all layers, (1, heads, length, size): those of the base, and room behind them.
+
+        `like` is a key (heads, size).
+        """
+        shape = 2, n_layers, 1, like.shape[0], layout.length, like.shape[1]
+        rooms = dict(zip(("keys", "values"), (list(each) for each in like.new_empty(shape)), strict=True))
+        for kind, of_layers in rooms.items():
+            for layer, whole in enumerate(of_layers):
+                if self._base is not None:
+                    whole[:, :, : layout.n_base] = self._base._held[layer, kind]
+                if self._is_base:
+                    self._held[layer, kind] = whole
+        return rooms["keys"], rooms["values"]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Passes give positions themselves; models ask all the same."""

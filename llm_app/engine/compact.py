@@ -21,7 +21,7 @@ from transformers.models.mistral.modeling_mistral import MistralAttention
 
 from llm_app.engine.agreement import agrees
 from llm_app.engine.branches import TreeLayout
-from llm_app.engine.few_tokens import FewTokens
+from llm_app.engine.compiled_pass import CompiledPass
 from llm_app.engine.forward import ATTENTION, Layout, attend
 from llm_app.engine.norms import Norm
 from llm_app.engine.one_each import OneEach
@@ -67,7 +67,7 @@ class CompactPass:
         self._embed, self._rotary = body.embed_tokens, body.rotary_emb
         self.layers = [_Layer(layer, number) for number, layer in enumerate(body.layers)]
         self.norm = Norm(body.norm)
-        self.few, self.one_each = FewTokens.of(self.layers, self.norm), OneEach.of(self.layers)
+        self.compiled, self.one_each = CompiledPass.of(self.layers, self.norm), OneEach.of(self.layers)
 
     def __call__(
         self,
@@ -95,11 +95,11 @@ class CompactPass:
 
     def through(self, x: Tensor, positions: Tensor, cache: Any, layout: Layout | TreeLayout) -> Tensor:
         """States (tokens, size) through all layers and the last norm: (read tokens, size)."""
-        turn, states = None, None
+        turn, states, is_tree = None, None, isinstance(layout, TreeLayout)
+        pairs = None if self.compiled is None else self.compiled.additions(len(x), is_tree=is_tree)
+        if self.compiled is not None and pairs is not None:
+            return self.compiled(x, self.rotation(positions), cache, layout, pairs)
         if isinstance(layout, Layout):
-            pairs = None if self.few is None else self.few.additions(len(x))
-            if self.few is not None and pairs is not None:
-                return self.few(x, self.rotation(positions), cache, layout, pairs)
             turn = self.turn(x, positions)
             states = None if self.one_each is None else self.one_each(x, turn.cos, turn.sin, cache, layout)
         if states is None:
@@ -167,7 +167,8 @@ class _Joint:
         pieces = list(output.split(self._sizes, -1))
         for i, part in enumerate(self._parts):
             for hook in part._forward_hooks.values():
-                pieces[i] = hook(part, (x,), pieces[i])
+                changed = hook(part, (x,), pieces[i])
+                pieces[i] = pieces[i] if changed is None else changed
         return torch.cat(pieces, -1)
 
 
@@ -186,7 +187,8 @@ class _Gated:
             output = gated_product(x, self._gate, self._up)
             if output is not None:
                 return output
-        if self.joint.whole is None or len(x) >= WIDE_ROWS:
+        whole = self.joint.whole
+        if whole is None or len(x) >= WIDE_ROWS and not whole.tiles.suits_many:
             return self._act(self._gate(x)) * self._up(x)
         gate, up = self.joint(x).chunk(2, -1)
         return self._act(gate) * up

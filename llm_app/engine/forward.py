@@ -38,6 +38,8 @@ class Layout:
     between_layers: Callable[[], None] | None = None  # called there where the model's passes are ours
     length: int = field(init=False)  # keys that are read
     positions: Tensor = field(init=False)  # (rows, new)
+    places_of_keys: Tensor = field(init=False)  # in their rows: (rows, new)
+    sees: Tensor | None = field(init=False, default=None)  # what stands before each
     masks: dict[int | None, Tensor | None] = field(init=False, default_factory=dict)
     windows: set[int | None] = field(init=False, default_factory=set)  # sliding windows that layers asked for
     _places: dict[tuple[int, int, int], Tensor] = field(init=False, default_factory=dict)
@@ -45,7 +47,7 @@ class Layout:
     def __post_init__(self) -> None:
         starts = torch.tensor(self.starts, device=self.device)
         self.length = max(self.starts) + self.n_new
-        self.positions = starts[:, None] + torch.arange(self.n_new, device=self.device)
+        self.places_of_keys = self.positions = starts[:, None] + torch.arange(self.n_new, device=self.device)
 
     def places(self, n_heads: int, n_positions: int, first_row: int = 0) -> Tensor:
         """Where the new tokens of all heads stand in rows * heads * positions: (rows * heads * new,)."""

@@ -12,7 +12,7 @@ import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from torch import Tensor, nn
 
-from llm_app.engine.compiled import team
+from llm_app.engine.compiled import panels, team
 from llm_app.engine.compiled.products import GROUP
 from llm_app.engine.compiled.tiles import Tiles
 from llm_app.engine.compiled.vectors import LANES
@@ -40,9 +40,10 @@ def can_pack(shape: tuple[int, ...], kind: GGMLQuantizationType) -> bool:
 def keeps_copies(n_weights: int) -> bool:
     """Whether so many packed weights are held a second time, dense, which makes passes of many rows faster.
 
-    By the size of the machine's memory, not by what is free of it: a model must not compute otherwise tomorrow.
+    By the size of the machine's memory, not by what is free of it: a model must not compute otherwise tomorrow. There
+    are none where unpacking blocks at each pass is the faster way.
     """
-    return can_prepack() and 2 * n_weights <= COPY_SHARE * total_bytes()
+    return can_prepack() and not panels.SUIT and 2 * n_weights <= COPY_SHARE * total_bytes()
 
 
 def blocks_of(rows: np.ndarray, kind: GGMLQuantizationType) -> Blocks:
@@ -84,7 +85,7 @@ def _split(rows: np.ndarray, kind: GGMLQuantizationType) -> tuple[np.ndarray, np
 
 
 class PackedLinear(nn.Linear):
-    """A linear layer on blocks: 5 bits a weight for Q4 blocks, 8.5 for Q8, activations in bfloat16.
+    """A linear layer on blocks: 5 bits a weight for Q4 blocks, 8.5 for Q8, or 16; activations in bfloat16.
 
     With `is_wide` it keeps a dense copy beside them, in oneDNN's order and 16 bits a weight, for passes of many rows.
     """
@@ -99,6 +100,16 @@ class PackedLinear(nn.Linear):
         self.out_features, self.in_features = self.tiles.shape
         self.copy = prepacked(_dense(*blocks)) if is_wide else None
         self.register_parameter("bias", bias)
+
+    @classmethod
+    def of_dense(cls, weight: Tensor, bias: nn.Parameter | None = None) -> "PackedLinear":
+        """Of a matrix (out, in) on the CPU, which stays in bfloat16."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made.tiles, made.copy = Tiles.of_dense(weight), None
+        made.out_features, made.in_features = made.tiles.shape
+        made.register_parameter("bias", bias)
+        return made
 
     @classmethod
     def joined(cls, parts: Sequence[nn.Module], *, with_copies: bool = True) -> "PackedLinear | None":
@@ -142,10 +153,11 @@ class PackedLinear(nn.Linear):
 
     def rows(self, flat: Tensor) -> Tensor:
         """The product alone: bfloat16 (rows, in) to bfloat16 (rows, out), without the bias."""
-        copy = self.copy
-        if copy is None or len(flat) < WIDE_ROWS:
-            return (self.tiles @ flat).to(torch.bfloat16)
-        return prepacked_product(flat, copy)
+        if self.copy is not None and len(flat) >= WIDE_ROWS:
+            return prepacked_product(flat, self.copy)
+        if self.tiles.suits_many and len(flat) >= panels.LEAST:
+            return self.tiles.times_many(flat)
+        return (self.tiles @ flat).to(torch.bfloat16)
 
 
 def _joined_biases(layers: Sequence[nn.Linear]) -> nn.Parameter | None:

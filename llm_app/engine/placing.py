@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from llm_app.engine.compiled import panels
 from llm_app.engine.forward import ATTENTION
-from llm_app.engine.packed import PrepackedLinear, can_prepack
+from llm_app.engine.packed import PackedLinear, PrepackedLinear, can_prepack
 from llm_app.errors import ModelRejected
 
 QUANTISED = ("int8", "nf4", "fp4")  # by bitsandbytes
@@ -141,6 +142,8 @@ def linear(weight: Tensor, owner: nn.Module, precision: str, *, is_head: bool = 
         # The output layer stays as it is, as in transformers: logits suffer most.
         return _quantised(matrix, bias, precision) if not is_head and _can_quantise(matrix, precision) else None
     is_plain = weight.device.type == "cpu" and type(owner) is nn.Linear
+    if is_plain and panels.SUIT and weight.dtype == torch.bfloat16 and not any(n % panels.WIDTH for n in weight.shape):
+        return PackedLinear.of_dense(weight, bias)
     return PrepackedLinear(weight, bias) if is_plain and can_prepack(weight.dtype) else None
 
 

@@ -12,8 +12,8 @@ from llm_app.engine import attention, compact
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import LEAST_ROWS, PrepackedLinear
-from tests.engine.test_few_tokens import CONFIGS
-from tests.engine.test_few_tokens_adapted import adapter
+from tests.engine.test_compiled_adapters import adapter
+from tests.engine.test_compiled_pass import CONFIGS
 
 PROMPTS = [[5, 9, 200, 31, 7, 77], [150, 3, 42, 8, 19, 64], [1, 2, 3, 4, 5, 6], [90, 80, 70, 60, 50, 40]]
 EVEN, UNEVEN = [6, 6, 6, 6], [6, 3, 5, 1]  # tokens of them that the rows hold

@@ -75,7 +75,7 @@ def test_the_weight_of_a_packed_layer_can_be_read(kind: Kind) -> None:
 
 def test_a_packed_layer_gives_a_row_the_same_numbers_in_any_company() -> None:
     layer = PackedLinear(blocks(Kind.Q4_1, (64, 256)), Kind.Q4_1)
-    x = torch.randn(40, 256, dtype=torch.bfloat16)
+    x = torch.randn(24, 256, dtype=torch.bfloat16)
     together = layer(x)
     assert all(torch.equal(layer(x), together) for _ in range(3))
     assert torch.equal(torch.cat([layer(row[None]) for row in x]), together)

@@ -6,8 +6,9 @@ import numpy as np
 from numba import carray, njit
 
 from llm_app.engine.compiled import team
-from llm_app.engine.compiled.keys import AT_ONCE, likenesses, taken
-from llm_app.engine.compiled.numbers import PLAIN, exp, largest, norm, product_with, rounded, total, wide
+from llm_app.engine.compiled.curves import softened
+from llm_app.engine.compiled.keys import AT_ONCE, KEYS, MOST_QUERIES, likenesses, taken
+from llm_app.engine.compiled.numbers import PLAIN, norm, product_with, rounded, wide
 from llm_app.engine.compiled.products import GROUP
 from llm_app.engine.compiled.tiles import pack
 from llm_app.engine.compiled.vectors import LANES, floats, longs, shorts
@@ -56,42 +57,46 @@ def attend(task: Any, layer: Any, keys_at: int, values_at: int, token: int, head
     first = max(0, position + 1 - layer.window)
     n, place = position + 1 - first, (row * task.row_stride + head * task.head_stride + first * size) * 2
     joint = task.joint + token * (task.n_queries + 2 * task.n_keys) * size * 4
-    n_out, scores = task.n_queries * size, task.scores + team.number() * task.n_scores * 4
-    out = task.inner.plain + token * n_out * 4
-    for query in range(head * n_shared, (head + 1) * n_shared):
-        _weigh(joint + query * size * 4, keys_at + place, scores, n, size, task.scale)
-        _take(scores, values_at + place, n, size, out + query * size * 4)
+    n_out, stride = task.n_queries * size, task.n_scores * 4
+    scores, out = task.scores + team.number() * MOST_QUERIES * stride, task.inner.plain + token * n_out * 4
+    for query in range(head * n_shared, (head + 1) * n_shared, MOST_QUERIES):
+        n_queries = min(MOST_QUERIES, (head + 1) * n_shared - query)
+        _compare(joint + query * size * 4, n_queries, keys_at + place, n, size, scores, stride)
+        _take(scores, stride, n_queries, values_at + place, n, size, task.scale, out + query * size * 4)
     per_head = n_shared * size // GROUP
     pack(carray(floats(out), n_out), head * per_head, (head + 1) * per_head, token, task.block, task.inner)
 
 
 @njit(**PLAIN)
-def _weigh(query: int, keys: int, scores_at: int, n: int, size: int, scale: float) -> None:
-    """The softmax of how much a query is like each key."""
-    scores = carray(floats(scores_at), n)
-    for i in range(0, n - LANES + 1, LANES):
-        likenesses(query, keys + i * size * 2, size // LANES, scores_at + i * 4)
-    x = carray(floats(query), size)
-    for i in range(n // LANES * LANES, n):
-        scores[i] = product_with(x, carray(shorts(keys + i * size * 2), size))
-    most = largest(scores) * scale
-    for i in range(n):
-        scores[i] = exp(scores[i] * scale - most)
-    factor = np.float32(1) / total(scores)
-    for i in range(n):
-        scores[i] *= factor
+def _compare(queries: int, n_queries: int, keys: int, n: int, size: int, scores: int, stride: int) -> None:
+    """How much queries are like each key; room behind the last one, up to a whole vector, becomes -inf."""
+    for i in range(n_queries):
+        carray(floats(scores + i * stride), n + LANES)[n:] = np.float32(-np.inf)
+    for i in range(0, n - KEYS + 1, KEYS):
+        likenesses(n_queries, queries, keys + i * size * 2, size // LANES, scores + i * 4, stride)
+    for i in range(n // KEYS * KEYS, n):
+        key = carray(shorts(keys + i * size * 2), size)
+        for query in range(n_queries):
+            found = carray(floats(scores + query * stride), n)
+            found[i] = product_with(carray(floats(queries + query * size * 4), size), key)
 
 
 @njit(**PLAIN)
-def _take(weights: int, values: int, n: int, size: int, out: int) -> None:
-    """The sum of values by weight."""
+def _take(scores: int, stride: int, n_queries: int, values: int, n: int, size: int, scale: float, out: int) -> None:
+    """The sums of values by the softmax of scores, which this takes the place of."""
+    for i in range(n_queries):
+        to = carray(floats(out + i * size * 4), size)
+        to[size // (AT_ONCE * LANES) * AT_ONCE * LANES :] = np.float32(0)
+        factor = np.float32(1) / softened(scores + i * stride, (n + LANES - 1) // LANES, scale)
+        weights = carray(floats(scores + i * stride), n)
+        for j in range(n):
+            weights[j] *= factor
     for j in range(0, size - AT_ONCE * LANES + 1, AT_ONCE * LANES):
-        taken(weights, values + j * 2, n, size * 2, out + j * 4)
+        taken(n_queries, scores, stride, values + j * 2, n, size, out + j * 4)
     rest = size // (AT_ONCE * LANES) * AT_ONCE * LANES
-    to, w = carray(floats(out), size), carray(floats(weights), n)
-    for j in range(rest, size):
-        to[j] = np.float32(0)
-    for i in range(n if rest < size else 0):
-        value = carray(shorts(values + i * size * 2), size)
-        for j in range(rest, size):
-            to[j] += w[i] * wide(value[j])
+    for i in range(n_queries if rest < size else 0):
+        to, weights = carray(floats(out + i * size * 4), size), carray(floats(scores + i * stride), n)
+        for k in range(n):
+            value = carray(shorts(values + k * size * 2), size)
+            for j in range(rest, size):
+                to[j] += weights[k] * wide(value[j])

@@ -1,15 +1,20 @@
-"""Attention's two sums over keys of one head, in float32 on keys and values in bfloat16."""
+"""Attention's two sums over the keys of one head, in float32 on keys and values in bfloat16.
 
-from collections.abc import Sequence
+Queries that share the head are taken together, up to three, so that a key is made float32 once for all of them.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
+from llm_app.engine.compiled.numbers import PLAIN
 from llm_app.engine.compiled.vectors import (
     FLOAT,
     FLOATS,
+    INT,
     INTS,
     LANES,
     SHORTS,
@@ -22,6 +27,8 @@ from llm_app.engine.compiled.vectors import (
     vector,
 )
 
+MOST_QUERIES = 3  # whose sums, of eight keys or of 64 numbers of a value, the processor's registers hold
+KEYS = 8  # at once
 AT_ONCE = 4  # vectors of a value's numbers whose sums are made together
 
 
@@ -40,49 +47,104 @@ def _halved(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Valu
     return builder.fadd(even, odd)
 
 
-@intrinsic
-def likenesses(_typing: Any, query: Any, keys: Any, n_vectors: Any, scores: Any) -> Any:
-    """(query, keys, n, scores): at `scores` the products of sixteen keys with a query, both of 16 * n numbers."""
+def _likenesses(n_queries: int) -> Callable[..., None]:
+    """The function (queries, keys, n_vectors, scores, stride): the products of eight keys with so many queries.
 
-    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        query, keys, n_vectors, scores = arguments
-        stride = builder.mul(n_vectors, index(2 * LANES))
-
-        def with_vector(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-            numbers = load(builder, builder.add(query, builder.mul(i, index(4 * LANES))), FLOATS, 4)
-            key, added = builder.add(keys, builder.mul(i, index(2 * LANES))), []
-            for total in sums:
-                added.append(multiply_add(builder, numbers, _numbers(builder, key), total))
-                key = builder.add(key, stride)
-            return added
-
-        sums = loop(builder, n_vectors, [vector(0.0)] * LANES, with_vector)
-        while len(sums) > 1:
-            sums = [_halved(builder, *sums[i : i + 2]) for i in range(0, len(sums), 2)]
-        store(builder, sums[0], scores)
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 4), generate
-
-
-@intrinsic
-def taken(_typing: Any, weights: Any, values: Any, n: Any, stride: Any, out: Any) -> Any:
-    """(weights, values, n, stride, out): at `out` the sum of n values by weight, of 64 of their numbers.
-
-    `stride`: bytes from one value to the next.
+    A key and a query have 16 * n_vectors numbers, and queries stand one behind the other. Those of a query are at
+    `scores` + i * `stride` bytes.
     """
 
-    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        weights, values, n, stride, out = arguments
+    @intrinsic
+    def likenesses(_typing: Any, queries: Any, keys: Any, n_vectors: Any, scores: Any, stride: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+            queries, keys, n_vectors, scores, stride = arguments
+            per_query, per_key = (builder.mul(n_vectors, index(n * LANES)) for n in (4, 2))
 
-        def with_value(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-            weight = splat(builder, load(builder, builder.add(weights, builder.mul(i, index(4))), FLOAT, 4))
-            value = builder.add(values, builder.mul(i, stride))
-            parts = [_numbers(builder, builder.add(value, index(2 * LANES * j))) for j in range(AT_ONCE)]
-            return [multiply_add(builder, weight, part, total) for part, total in zip(parts, sums, strict=True)]
+            def with_vector(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                query, key = (builder.add(a, builder.mul(i, index(n * LANES))) for a, n in ((queries, 4), (keys, 2)))
+                numbers, added = [], list(sums)
+                for _ in range(n_queries):
+                    numbers.append(load(builder, query, FLOATS, 4))
+                    query = builder.add(query, per_query)
+                for j in range(KEYS):
+                    of_key = _numbers(builder, key)
+                    for q in range(n_queries):
+                        added[q * KEYS + j] = multiply_add(builder, numbers[q], of_key, added[q * KEYS + j])
+                    key = builder.add(key, per_key)
+                return added
 
-        for j, total in enumerate(loop(builder, n, [vector(0.0)] * AT_ONCE, with_value)):
-            store(builder, total, builder.add(out, index(4 * LANES * j)))
-        return context.get_dummy_value()
+            sums = loop(builder, n_vectors, [vector(0.0)] * KEYS * n_queries, with_vector)
+            for q in range(n_queries):
+                of_query = sums[q * KEYS : (q + 1) * KEYS]
+                while len(of_query) > 1:
+                    of_query = [_halved(builder, *of_query[i : i + 2]) for i in range(0, len(of_query), 2)]
+                last = _halved(builder, of_query[0], of_query[0])  # eight sums, twice
+                half = builder.shuffle_vector(last, last, ir.Constant(ir.VectorType(INT, KEYS), [*range(KEYS)]))
+                place = builder.add(scores, builder.mul(index(q), stride))
+                builder.store(half, builder.inttoptr(place, half.type.as_pointer()), align=4)
+            return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), generate
+        return types.void(*[types.intp] * 5), generate
+
+    made: Callable[..., None] = likenesses
+    return made
+
+
+def _taken(n_queries: int) -> Callable[..., None]:
+    """The function (weights, stride, values, n, size, out): the sums of n values by the weights of so many queries.
+
+    Of 64 numbers of the values; `size` numbers are one value, and what one query takes. A query's weights are at
+    `weights` + i * `stride` bytes.
+    """
+
+    @intrinsic
+    def taken(_typing: Any, weights: Any, stride: Any, values: Any, n: Any, size: Any, out: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+            weights, stride, values, n, size, out = arguments
+
+            def with_value(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                value, added = builder.add(values, builder.mul(builder.mul(i, size), index(2))), []
+                parts = [_numbers(builder, builder.add(value, index(2 * LANES * j))) for j in range(AT_ONCE)]
+                weight = builder.add(weights, builder.mul(i, index(4)))
+                for q in range(n_queries):
+                    factor = splat(builder, load(builder, weight, FLOAT, 4))
+                    weight = builder.add(weight, stride)
+                    of_query = sums[q * AT_ONCE : (q + 1) * AT_ONCE]
+                    added += [multiply_add(builder, factor, *pair) for pair in zip(parts, of_query, strict=True)]
+                return added
+
+            for i, total in enumerate(loop(builder, n, [vector(0.0)] * AT_ONCE * n_queries, with_value)):
+                place = builder.add(out, builder.mul(builder.mul(index(i // AT_ONCE), size), index(4)))
+                store(builder, total, builder.add(place, index(4 * LANES * (i % AT_ONCE))))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), generate
+
+    made: Callable[..., None] = taken
+    return made
+
+
+_likenesses_1, _likenesses_2, _likenesses_3 = (_likenesses(n) for n in (1, 2, 3))
+_taken_1, _taken_2, _taken_3 = (_taken(n) for n in (1, 2, 3))
+
+
+@njit(**PLAIN)
+def likenesses(n_queries: int, queries: int, keys: int, n_vectors: int, scores: int, stride: int) -> None:
+    """The scores of eight keys, of up to three queries."""
+    if n_queries == 1:
+        _likenesses_1(queries, keys, n_vectors, scores, stride)
+    elif n_queries == 2:
+        _likenesses_2(queries, keys, n_vectors, scores, stride)
+    else:
+        _likenesses_3(queries, keys, n_vectors, scores, stride)
+
+
+@njit(**PLAIN)
+def taken(n_queries: int, weights: int, stride: int, values: int, n: int, size: int, out: int) -> None:
+    """What up to three queries take from 64 numbers of the values."""
+    if n_queries == 1:
+        _taken_1(weights, stride, values, n, size, out)
+    elif n_queries == 2:
+        _taken_2(weights, stride, values, n, size, out)
+    else:
+        _taken_3(weights, stride, values, n, size, out)

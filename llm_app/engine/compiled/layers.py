@@ -24,7 +24,7 @@ _LAYER = numba.from_dtype(LAYER)
 
 
 @intrinsic
-def _layers(_typing: Any, _address: Any) -> Any:
+def layers_at(_typing: Any, _address: Any) -> Any:
     """The address as that of layers."""
     return types.CPointer(_LAYER)(types.intp), pointer
 
@@ -86,7 +86,7 @@ def _outputs(task: Any, matrix: Any, read: Any, tile: int, out: int, stride: int
 @njit(**PLAIN)
 def _own(task: Any) -> int:
     """Where this thread has room for four tiles of outputs."""
-    return task.own + team.number() * 4 * task.n_padded * LANES * 4
+    return task.own + team.number() * task.own_bytes
 
 
 @njit(**PLAIN)
@@ -141,7 +141,7 @@ def _gate(task: Any, matrix: Any, read: Any, made: Any) -> None:
 def through(tasks: Any) -> None:
     """Layers `first_layer` to `end_layer` of the pass, then the norm if there is one, in place of its `states`."""
     task = carray(tasks, 1)[0]
-    layers = carray(_layers(task.layers), task.end_layer)
+    layers = carray(layers_at(task.layers), task.end_layer)
     for number in range(task.first_layer, task.end_layer):
         layer = layers[number]
         keys, values = longs(task.keys + number * 8)[0], longs(task.values + number * 8)[0]

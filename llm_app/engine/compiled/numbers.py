@@ -83,9 +83,9 @@ def product_with(x: Any, bits: Any) -> Any:
     return result
 
 
-@njit(**SUM)
+@njit(**(SUM | {"fastmath": {"reassoc", "nsz", "nnan"}}))
 def largest(x: Any) -> Any:
-    """Of some numbers."""
+    """Of some numbers; any of them where one is NaN."""
     result = np.float32(-np.inf)
     for i in range(len(x)):
         result = max(result, x[i])

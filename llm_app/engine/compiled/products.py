@@ -2,7 +2,8 @@
 
 A tile is sixteen outputs of a matrix, one in each lane of a vector. Its groups of 32 inputs stand one behind the other,
 each with the sixteen scales and, of four bits, offsets in float16, then the values: byte j of lane i holds input j in
-its low and input j + 16 in its high bits, or inputs j and j + 16 are a byte each (`tiles.py`).
+its low and input j + 16 in its high bits, or inputs j and j + 16 are a byte each (`tiles.py`). A matrix in bfloat16 has
+the two side by side and no scales.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,11 +43,12 @@ class _BFloat(ir.Type):
         return "bfloat"
 
 
-_PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
+BFLOAT = _BFloat()
+PAIRS = ir.VectorType(BFLOAT, 2 * LANES)
 HAS_DOT = bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
 
 
-class _Dot:
+class Dot:
     """Adds to sums what pairs of a matrix times pairs of a token's numbers come to, by the processor's own operation.
 
     It takes pairs in bfloat16, which whole numbers up to 256 are. Four bits become 128 and more, whose last bits they
@@ -57,23 +59,26 @@ class _Dot:
 
     def __init__(self, builder: ir.IRBuilder) -> None:
         self._builder = builder
-        kind = ir.FunctionType(FLOATS, [FLOATS, _PAIRS, _PAIRS])
+        kind = ir.FunctionType(FLOATS, [FLOATS, PAIRS, PAIRS])
         self._call = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.dpbf16ps.512")
 
     def of_nibbles(self, low: ir.Value, high: ir.Value) -> ir.Value:
         """`low` in bits 0 to 3, `high` in bits 4 to 7 of each lane."""
         both = self._builder.or_(low, self._builder.shl(high, vector(12, INTS)))
-        return self._builder.bitcast(self._builder.or_(both, vector(0x43004300, INTS)), _PAIRS)
+        return self._builder.bitcast(self._builder.or_(both, vector(0x43004300, INTS)), PAIRS)
 
     def of_bytes(self, low: ir.Value, high: ir.Value) -> ir.Value:
         builder = self._builder
         bits = [builder.bitcast(builder.sitofp(each, FLOATS), INTS) for each in (low, high)]
         both = builder.or_(builder.lshr(bits[0], vector(16, INTS)), bits[1])  # the low half of a whole number is 0
-        return builder.bitcast(both, _PAIRS)
+        return builder.bitcast(both, PAIRS)
+
+    def of_pairs(self, pairs: ir.Value) -> ir.Value:
+        return self._builder.bitcast(pairs, PAIRS)
 
     def __call__(self, total: ir.Value, weights: ir.Value, pair: ir.Value) -> ir.Value:
         return self._builder.call(
-            self._call, [total, weights, self._builder.bitcast(splat(self._builder, pair), _PAIRS)]
+            self._call, [total, weights, self._builder.bitcast(splat(self._builder, pair), PAIRS)]
         )
 
 
@@ -90,6 +95,12 @@ class _Plain:
 
     def of_bytes(self, low: ir.Value, high: ir.Value) -> tuple[ir.Value, ir.Value]:
         return self._builder.sitofp(low, FLOATS), self._builder.sitofp(high, FLOATS)
+
+    def of_pairs(self, pairs: ir.Value) -> tuple[ir.Value, ir.Value]:
+        builder = self._builder
+        sides = builder.shl(pairs, vector(16, INTS)), builder.and_(pairs, vector(0xFFFF0000, INTS))
+        low, high = (builder.bitcast(side, FLOATS) for side in sides)
+        return low, high
 
     def __call__(self, total: ir.Value, weights: tuple[ir.Value, ir.Value], pair: ir.Value) -> ir.Value:
         builder = self._builder
@@ -125,7 +136,7 @@ class _Product:
     def __init__(self, builder: ir.IRBuilder, n_bits: int, n_tokens: int, arguments: Sequence[ir.Value]) -> None:
         self._builder, self._n_bits, self._n_tokens = builder, n_bits, n_tokens
         self._tile, self._groups, self._pairs, self._sums, self._out, self._stride = arguments
-        self._dot: Any = (_Dot if HAS_DOT else _Plain)(builder)
+        self._dot: Any = (Dot if HAS_DOT else _Plain)(builder)
 
     def build(self) -> None:
         """A loop over groups that carries the tokens' sums."""
@@ -138,12 +149,15 @@ class _Product:
         builder, n_tokens = self._builder, self._n_tokens
         start = builder.add(self._tile, builder.mul(group, index(group_bytes(self._n_bits))))
         pairs = builder.add(self._pairs, builder.mul(group, index(4 * _HALF * n_tokens)))
-        parts = [vector(0.0)] * n_tokens
+        has_scales = self._n_bits < 16
+        parts = [vector(0.0)] * n_tokens if has_scales else list(totals)
         for j in range(_HALF):
             weights = self._weights(start, j)
             for i in range(n_tokens):
                 pair = load(builder, builder.add(pairs, index(4 * (i * _HALF + j))), INT, 4)
                 parts[i] = self._dot(parts[i], weights, pair)
+        if not has_scales:
+            return parts
         scales = builder.fpext(load(builder, start, HALVES, 2), FLOATS)
         sums = [parts[i] for i in range(n_tokens)]
         totals = [multiply_add(builder, part, scales, total) for part, total in zip(sums, totals, strict=True)]
@@ -159,6 +173,8 @@ class _Product:
 
     def _weights(self, start: ir.Value, j: int) -> Any:
         builder = self._builder
+        if self._n_bits == 16:
+            return self._dot.of_pairs(load(builder, builder.add(start, index(4 * LANES * j)), INTS, 4))
         header = 2 * LANES * (2 if self._n_bits == 4 else 1)
         at = [builder.add(start, index(header + LANES * place)) for place in (j, j + _HALF)]
         if self._n_bits == 8:
@@ -169,5 +185,7 @@ class _Product:
 
 @register_jitable
 def group_bytes(n_bits: int) -> int:
-    """Of a tile's group: scales, offsets if of four bits, values."""
+    """Of a tile's group: scales, offsets if of four bits, values; or values alone."""
+    if n_bits == 16:
+        return LANES * 2 * GROUP
     return LANES * (4 + _HALF if n_bits == 4 else 2 + GROUP)

@@ -4,9 +4,12 @@ import numpy as np
 
 # What products read, of all tokens: the numbers in float32, then as `pack` puts them.
 INPUT = np.dtype([("plain", "i8"), ("pairs", "i8"), ("sums", "i8")])
-# A product with a matrix: `n_tokens` of `read`, which `blocks_for` makes `n_padded` in blocks, to `out` in float32.
+# A product with a matrix: `n_tokens` of `read`, which `blocks_for` makes `n_padded` in blocks, to `out` in float32; or
+# of many tokens, for which each thread has `own_bytes` of its own, to bfloat16.
 TASK = np.dtype([
-    *((name, "i8") for name in ("tiles", "n_bits", "groups", "n_tiles", "out", "n_tokens", "n_padded", "block")),
+    *((name, "i8") for name in (
+        "tiles", "n_bits", "groups", "n_tiles", "out", "n_tokens", "n_padded", "block", "own", "own_bytes"
+    )),
     ("read", INPUT),
 ])  # fmt: skip
 # A matrix, its bias in float32 or 0, and what an adapter adds to its product: x @ a.T @ b, `a` (rank, in), or rank 0.
@@ -23,13 +26,17 @@ LAYER = np.dtype([
 # A pass. Addresses: `layers`; of each layer those of `keys` and `values` (rows, heads, positions, head size), and two
 # strides of these; `states` (tokens, size), `cos` and `sin` (tokens, head size / 2) of float32; each token's place in
 # `rows` and `positions`; and room for what is computed on the way: what norms give and what stands behind
-# them, `joint` queries, keys and values, `small` what an adapter's first half gives, and of each thread its `own` four
-# tiles and `n_scores` scores.
+# them, `joint` queries, keys and values, `small` what an adapter's first half gives, and of each thread `own_bytes` of
+# its own and `n_scores` scores of three queries. Of many tokens also `read_keys` and `read_values`, as products read
+# them, of each row and head for `n_spread` positions; `reads`, the tokens to which the last layer goes on from its
+# attention, all where `n_reads` is 0; and `sees` (tokens, 3, 3), 0 for tokens that see what stands before them: of
+# three stretches of keys the first, that behind the last, and how far before the token the first one stands.
 PASS = np.dtype([
     *((name, "i8") for name in (
         "layers", "first_layer", "end_layer", "last_norm", "keys", "values", "row_stride", "head_stride", "states",
-        "cos", "sin", "rows", "positions", "joint", "own", "small", "scores", "n_scores", "n_tokens", "n_padded",
-        "block", "n_new", "size", "n_queries", "n_keys", "head_size",
+        "cos", "sin", "rows", "positions", "joint", "own", "own_bytes", "small", "scores", "n_scores", "n_tokens",
+        "n_padded", "block", "n_new", "size", "n_queries", "n_keys", "head_size", "read_keys", "read_values",
+        "n_spread", "reads", "n_reads", "sees",
     )),
     ("normed", INPUT), ("inner", INPUT), ("eps", "f4"), ("scale", "f4"),
 ])  # fmt: skip

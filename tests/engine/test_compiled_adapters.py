@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from llm_app.engine import few_tokens
+from llm_app.engine import compiled_pass
 from llm_app.engine.adapter_change import Change
 from llm_app.engine.adapter_file import LoraPair
-from llm_app.engine.few_tokens import MOST_TOKENS
+from llm_app.engine.compiled import panels
+from llm_app.engine.compiled_pass import MOST_TOKENS
 from llm_app.engine.packed import PackedLinear, PrepackedLinear
-from tests.engine.test_few_tokens import CONFIGS, PROMPT, n_runs, of_blocks, states
+from tests.engine.test_compiled_pass import CONFIGS, PROMPT, n_runs, of_blocks, states
 from tests.running import watched
 
 __all__ = ["n_runs"]
@@ -52,7 +53,7 @@ def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[tu
 
 def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
-    made = watched(few_tokens._Added, "of", monkeypatch)
+    made = watched(compiled_pass._Added, "of", monkeypatch)
     both = [adapter(model, seed, is_whole=True) for seed in (1, 2)]
     packed = [module for module in model.modules() if isinstance(module, PackedLinear)]
     hooks = [(module, [*module._forward_hooks.items()]) for module in packed]
@@ -69,10 +70,16 @@ def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPa
 
 def test_more_tokens_and_what_is_no_lora_take_the_way_of_many(n_runs: list[tuple[Any, ...]]) -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
+    taken = model.model.forward.compiled
+    handles = adapter(model, 1, is_whole=True)
     n_runs.clear()
     states(model, [list(range(MOST_TOKENS))])
     assert len(n_runs) == 1
     states(model, [list(range(MOST_TOKENS + 1))])
+    assert len(n_runs) == 1 and taken.additions(2, is_tree=True) is None
+    for handle in handles:
+        handle.remove()
+    assert (taken.additions(MOST_TOKENS + 1) is not None) == panels.SUIT
     plain = states(model, [PROMPT], is_shared=True)
     stranger = [model.model.layers[1].mlp.down_proj.register_forward_hook(lambda _module, _inputs, output: output + 1)]
     for handles in (stranger, adapter(model, 1, is_whole=True, growth=True)):

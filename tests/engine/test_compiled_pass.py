@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from llm_app.engine import compact
 from llm_app.engine.compiled import team
-from llm_app.engine.few_tokens import FewTokens
+from llm_app.engine.compiled_pass import CompiledPass
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache, forward
 from llm_app.engine.norms import Norm
 from llm_app.engine.packed import PackedLinear
@@ -42,7 +42,7 @@ PROMPT = [5, 9, 200, 31, 7, 77, 150, 3, 42, 8, 19, 64, 90, 80, 70, 60, 50, 40, 3
 
 
 def of_blocks(config: transformers.PreTrainedConfig, kind: Kind) -> PreTrainedModel:
-    """A random model whose layers are blocks of this kind, passed through in the compact way."""
+    """A random model whose layers are blocks of this kind, or dense, passed through in the compact way."""
     torch.manual_seed(5)
     model = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION, dtype=torch.bfloat16).eval()
     seed = 0
@@ -51,16 +51,21 @@ def of_blocks(config: transformers.PreTrainedConfig, kind: Kind) -> PreTrainedMo
             for name, linear in list(part.named_children()):
                 if isinstance(linear, nn.Linear):
                     seed += 1
-                    rows = blocks(kind, (linear.out_features, linear.in_features), seed)
                     bias = linear.bias
                     if bias is not None:
                         nn.init.normal_(bias, 0.0, 2.0).requires_grad_(False)
-                    setattr(part, name, PackedLinear(rows, kind, bias))
+                    setattr(part, name, _packed(linear, kind, seed))
         for norm in layer.modules():
             if type(norm).__name__.endswith("RMSNorm"):
                 nn.init.normal_(norm.weight, 1.0, 0.3)
     assert compact.install(model)
     return model
+
+
+def _packed(linear: nn.Linear, kind: Kind, seed: int) -> PackedLinear:
+    if kind == Kind.BF16:
+        return PackedLinear.of_dense(linear.weight, linear.bias)
+    return PackedLinear(blocks(kind, (linear.out_features, linear.in_features), seed), kind, linear.bias)
 
 
 def exact(model: PreTrainedModel, pieces: Sequence[Sequence[int]]) -> Tensor:
@@ -111,10 +116,10 @@ def error(got: Tensor, want: Tensor) -> float:
 @pytest.fixture
 def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Grows by one for each pass that goes this way."""
-    return watched(FewTokens, "__call__", monkeypatch)
+    return watched(CompiledPass, "__call__", monkeypatch)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*KINDS, Kind.BF16], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_tokens_get_the_states_of_transformers_as_exactly_as_bfloat16_holds_them(
     family: str, kind: Kind, n_runs: list[tuple[Any, ...]]
@@ -127,7 +132,7 @@ def test_tokens_get_the_states_of_transformers_as_exactly_as_bfloat16_holds_them
     assert len(n_runs) == len(pieces), "it took another way"
     other = error(states(model, pieces, is_shared=True), want)
     assert len(n_runs) == len(pieces)
-    assert got < min(0.02, other), (got, other)
+    assert got < min(0.03 if kind == Kind.BF16 else 0.02, other), (got, other)
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -135,7 +140,8 @@ def test_a_token_gets_the_same_bits_in_any_company(family: str, n_runs: list[tup
     model = of_blocks(CONFIGS[family], Kind.Q4_1)
     alone = states(model, [[token] for token in PROMPT])
     for pieces, n_rows, first_row in (
-        ([PROMPT], 1, 0), ([PROMPT[:13], PROMPT[13:]], 1, 3), ([PROMPT], 4, 0), ([[token] for token in PROMPT], 9, 2),
+        ([PROMPT], 1, 0), ([PROMPT[:13], PROMPT[13:]], 1, 3), ([PROMPT[:8], PROMPT[8:16], PROMPT[16:]], 3, 0),
+        ([[token] for token in PROMPT], 9, 2),
     ):  # fmt: skip
         n_runs.clear()
         assert torch.equal(states(model, pieces, n_rows=n_rows, first_row=first_row), alone)
@@ -168,13 +174,13 @@ from llm_app.engine.compiled import team
 ctypes.CDLL = plain
 from llm_app.engine.compiled.products import HAS_DOT
 assert team.IS_ALONE and team.n_threads() == 1 and not HAS_DOT
-from tests.engine import test_few_tokens, test_packed
+from tests.engine import test_compiled_pass, test_packed
 test_packed.test_a_product_with_tiles_is_exact_up_to_float32(4)
 test_packed.test_a_product_with_tiles_is_exact_up_to_float32(8)
-model = test_few_tokens.of_blocks(test_few_tokens.CONFIGS["qwen3"], test_few_tokens.Kind.Q4_1)
-assert model.model.forward.few.additions(1) is not None
-pieces = [[token] for token in test_few_tokens.PROMPT]
-error = test_few_tokens.error(test_few_tokens.states(model, pieces), test_few_tokens.exact(model, pieces))
+model = test_compiled_pass.of_blocks(test_compiled_pass.CONFIGS["qwen3"], test_compiled_pass.Kind.Q4_1)
+assert model.model.forward.compiled.additions(1) is not None
+pieces = [[token] for token in test_compiled_pass.PROMPT]
+error = test_compiled_pass.error(test_compiled_pass.states(model, pieces), test_compiled_pass.exact(model, pieces))
 assert error < 0.02, error
 """
 
@@ -190,14 +196,14 @@ def test_a_processor_without_products_of_bfloat16_and_another_openmp_compute_the
 @torch.inference_mode()
 def test_rows_that_hold_more_or_less_and_get_more_or_less_get_what_each_gets_alone() -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
-    taken, cache, held = model.model.forward, SlotCache(), [6, 3, 20, 1]
+    taken, cache, held = model.model.forward, SlotCache(), [5, 3, 6, 1]
     firsts = [PROMPT[row : row + n] for row, n in enumerate(held)]
     forward(model, cache, firsts, [0] * 4)
     more = [[7, 8, 9], [10], [11, 12], [13, 14, 15, 16]]
     forward(model, cache, more, held)
     ends = [n + len(tokens) for n, tokens in zip(held, more, strict=True)]
     logits = forward(model, cache, [[100 + row] for row in range(4)], ends)
-    assert taken.few is not None and taken.few.additions(16) is not None
+    assert taken.compiled is not None and taken.compiled.additions(16) is not None
     for row, pieces in enumerate(zip(firsts, more, ([100 + row] for row in range(4)), strict=True)):
         alone, start = SlotCache(), 0
         for piece in pieces:
@@ -230,13 +236,13 @@ def test_between_layers_others_get_their_turn_and_may_end_the_pass() -> None:
 def test_a_cache_grows_on_the_way() -> None:
     model = of_blocks(CONFIGS["mistral"], Kind.Q4_1)
     ids = [(7 * i + 3) % 256 for i in range(270)]
-    in_chunks = states(model, [ids[i : i + 90] for i in range(0, 270, 90)])
-    assert torch.equal(states(model, [ids[:90], *([token] for token in ids[90:])]), in_chunks)
+    in_chunks = states(model, [ids[i : i + 24] for i in range(0, 270, 24)])
+    assert torch.equal(states(model, [ids[:24], *([token] for token in ids[24:])]), in_chunks)
 
 
 def test_a_model_with_layers_that_are_no_blocks_has_no_such_way() -> None:
     model = AutoModelForCausalLM.from_config(CONFIGS["llama"], attn_implementation=ATTENTION).eval()
-    assert compact.install(model) and model.model.forward.few is None
+    assert compact.install(model) and model.model.forward.compiled is None
 
 
 @pytest.mark.parametrize("n_rows", [1, 5])

@@ -1,0 +1,204 @@
+"""Softmax and silu of vectors, whose results are packed for the next product as they come."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from llm_app.engine.compiled.panels import BLOCKS, STEPS, pair_up
+from llm_app.engine.compiled.products import GROUP
+from llm_app.engine.compiled.vectors import (
+    FLOATS,
+    INT,
+    INTS,
+    LANES,
+    LONG,
+    index,
+    load,
+    loop,
+    multiply_add,
+    splat,
+    store,
+    vector,
+)
+
+BLOCK_BYTES = BLOCKS[0] * STEPS * 4  # of a group of a block
+_LOG2_E, _LN_2 = 1.4426950408889634, 0.6931471805599453
+_LEAST = -87.0  # below it the exponential is 0 here; float32 holds it down to there
+_TAYLOR = [1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0]
+
+
+def _of(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
+    """What a function of vectors that LLVM knows gives."""
+    kind = ir.FunctionType(FLOATS, [FLOATS] * len(values))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), values)
+
+
+def _exp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Of numbers up to 0, -inf too, within 3e-7 of the exact one's size."""
+    scaled = builder.fmul(x, vector(_LOG2_E))
+    whole = _of(builder, "floor", builder.fadd(scaled, vector(0.5)))
+    part = builder.fmul(builder.fsub(scaled, whole), vector(_LN_2))
+    result: ir.Value = vector(_TAYLOR[0])
+    for factor in _TAYLOR[1:]:
+        result = multiply_add(builder, part, result, vector(factor))
+    power = builder.shl(builder.add(builder.fptosi(whole, INTS), vector(127, INTS)), vector(23, INTS))
+    result = builder.fmul(result, builder.bitcast(power, FLOATS))
+    return builder.select(builder.fcmp_ordered(">", x, vector(_LEAST)), result, vector(0.0))
+
+
+def _larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _added(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.fadd(a, b)
+
+
+def _across(builder: ir.IRBuilder, x: ir.Value, joined: Callable[..., ir.Value]) -> ir.Value:
+    """What all lanes come to."""
+    step = LANES // 2
+    while step:
+        moved = builder.shuffle_vector(x, x, ir.Constant(INTS, [(i + step) % LANES for i in range(LANES)]))
+        x, step = joined(builder, x, moved), step // 2
+    return builder.extract_element(x, ir.Constant(INT, 0))
+
+
+@intrinsic
+def softened(_typing: Any, scores: Any, n_vectors: Any, scale: Any) -> Any:
+    """(scores, n, scale): 16 * n scores become exp(scale * (score - the largest)), 0 where they are -inf; their sum."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+        scores, n_vectors, scale = arguments
+
+        def place(i: ir.Value) -> ir.Value:
+            return builder.add(scores, builder.mul(i, index(4 * LANES)))
+
+        def larger(i: ir.Value, most: list[ir.Value]) -> list[ir.Value]:
+            return [_larger(builder, load(builder, place(i), FLOATS, 4), most[0])]
+
+        most = _across(builder, loop(builder, n_vectors, [vector(-math.inf)], larger)[0], _larger)
+        largest, factor = splat(builder, most), splat(builder, scale)
+
+        def with_vector(i: ir.Value, total: list[ir.Value]) -> list[ir.Value]:
+            below = builder.fsub(load(builder, place(i), FLOATS, 4), largest)
+            made = _exp(builder, builder.fmul(below, factor))
+            store(builder, made, place(i))
+            return [builder.fadd(total[0], made)]
+
+        return _across(builder, loop(builder, n_vectors, [vector(0.0)], with_vector)[0], _added)
+
+    return types.float32(types.intp, types.intp, types.float32), generate
+
+
+class _Seen:
+    """Scores of panels of keys, 32 each, of which those count that stand in a stretch; the others become -inf."""
+
+    def __init__(self, builder: ir.IRBuilder, scores: ir.Value, places: ir.Value, seen: ir.Value, n: int) -> None:
+        self._builder, self._scores, self._places = builder, scores, places
+        self._ends = [self._number(seen, index(i)) for i in range(2 * n)]
+
+    def _number(self, address: ir.Value, i: ir.Value) -> ir.Value:
+        builder = self._builder
+        found = load(builder, builder.add(address, builder.mul(i, index(8))), LONG, 8)
+        return splat(builder, builder.trunc(found, INT))
+
+    def panel(self, i: ir.Value) -> list[ir.Value]:
+        """Its scores, two vectors."""
+        builder, found = self._builder, []
+        start = builder.add(self._scores, builder.mul(i, index(4 * GROUP)))
+        first = builder.mul(self._number(self._places, i), vector(GROUP, INTS))
+        for side in range(2):
+            lanes = ir.Constant(INTS, [LANES * side + lane for lane in range(LANES)])
+            key, is_seen = builder.add(first, lanes), ir.Constant(ir.VectorType(ir.IntType(1), LANES), [False] * LANES)
+            for begin, end in zip(self._ends[::2], self._ends[1::2], strict=True):
+                is_within = builder.and_(builder.icmp_signed(">=", key, begin), builder.icmp_signed("<", key, end))
+                is_seen = builder.or_(is_seen, is_within)
+            score = load(builder, builder.add(start, index(4 * LANES * side)), FLOATS, 4)
+            found.append(builder.select(is_seen, score, vector(-math.inf)))
+        return found
+
+
+def _peak(n_stretches: int) -> Callable[..., Any]:
+    """The function (scores, panels, places, seen): the largest score of the keys that are seen.
+
+    Of each panel, whose number stands at `places`, 32 scores. `seen` (stretches, 2): the first key and that behind
+    the last, of so many stretches.
+    """
+
+    @intrinsic
+    def peak(_typing: Any, scores: Any, panels: Any, places: Any, seen: Any) -> Any:
+        def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+            scores, panels, places, seen = arguments
+            read = _Seen(builder, scores, places, seen, n_stretches)
+
+            def with_panel(i: ir.Value, most: list[ir.Value]) -> list[ir.Value]:
+                return [_larger(builder, *pair) for pair in zip(read.panel(i), most, strict=True)]
+
+            most = loop(builder, panels, [vector(-math.inf)] * 2, with_panel)
+            return _across(builder, _larger(builder, *most), _larger)
+
+        return types.float32(*[types.intp] * 4), generate
+
+    made: Callable[..., Any] = peak
+    return made
+
+
+def _exponentials(n_stretches: int) -> Callable[..., Any]:
+    """The function (scores, panels, places, seen, scale, most, pairs): exp(scale * (score - most)); gives their sum.
+
+    Scores as for `_peak`, which gives `most`. At `pairs` they are one of the twelve queries of a block, group after
+    group, packed; 0 where a key is not seen.
+    """
+
+    @intrinsic
+    def exponentials(
+        _typing: Any, scores: Any, panels: Any, places: Any, seen: Any, scale: Any, most: Any, pairs: Any
+    ) -> Any:
+        def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+            scores, panels, places, seen, scale, most, pairs = arguments
+            read = _Seen(builder, scores, places, seen, n_stretches)
+            factor, largest = (splat(builder, each) for each in (scale, most))
+
+            def with_panel(i: ir.Value, totals: list[ir.Value]) -> list[ir.Value]:
+                below = (builder.fsub(score, largest) for score in read.panel(i))
+                low, high = sides = [_exp(builder, builder.fmul(each, factor)) for each in below]
+                pair_up(builder, low, high, builder.add(pairs, builder.mul(i, index(BLOCK_BYTES))))
+                return [builder.fadd(*pair) for pair in zip(totals, sides, strict=True)]
+
+            totals = loop(builder, panels, [vector(0.0)] * 2, with_panel)
+            return _across(builder, builder.fadd(*totals), _added)
+
+        addresses, numbers = [types.intp] * 4, [types.float32] * 2
+        return types.float32(*addresses, *numbers, types.intp), generate
+
+    made: Callable[..., Any] = exponentials
+    return made
+
+
+peak_of_text, peak_of_tree = _peak(1), _peak(3)
+exponentials_of_text, exponentials_of_tree = _exponentials(1), _exponentials(3)
+
+
+@intrinsic
+def gated(_typing: Any, gate: Any, up: Any, pairs: Any) -> Any:
+    """(gate, up, pairs): silu(gate) * up of a group, packed at `pairs`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+        sides, one = [], vector(1.0)
+        for offset in (0, 4 * LANES):
+            gate, up = (load(builder, builder.add(each, index(offset)), FLOATS, 4) for each in arguments[:2])
+            small = _exp(builder, builder.fsub(vector(-0.0), _of(builder, "fabs", gate)))
+            share = builder.select(builder.fcmp_ordered(">=", gate, vector(0.0)), one, small)
+            silu = builder.fdiv(builder.fmul(gate, share), builder.fadd(one, small))
+            sides.append(builder.fmul(silu, up))
+        pair_up(builder, sides[0], sides[1], arguments[2])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 3), generate
+
+

@@ -1,0 +1,159 @@
+"""Many tokens through layers whose matrices are unpacked first, against transformers in float64 on the same weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from gguf import GGMLQuantizationType as Kind
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from llm_app.engine import compiled_pass
+from llm_app.engine.branches import Branch, Reading, TreeLayout
+from llm_app.engine.compiled import many_heads, panels, team
+from llm_app.engine.compiled.tiles import Tiles
+from llm_app.engine.forward import Layout, SlotCache, forward
+from tests.engine.test_compiled_pass import CONFIGS, error, exact, of_blocks, states
+from tests.engine.test_packed import KINDS
+from tests.running import watched
+
+pytestmark = pytest.mark.skipif(not panels.SUIT, reason="oneDNN is the way for many tokens on this processor")
+TEXT = [(37 * i * i + 11 * i + 5) % 256 for i in range(150)]
+
+
+@pytest.fixture
+def n_many(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Grows by one for each pass that goes this way."""
+    return watched(compiled_pass.CompiledPass, "_task_of_many", monkeypatch)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Kind.BF16], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_many_tokens_get_the_states_of_transformers_as_exactly_as_bfloat16_holds_them(
+    family: str, kind: Kind, n_many: list[tuple[Any, ...]]
+) -> None:
+    model = of_blocks(CONFIGS[family], kind)
+    pieces = [TEXT[:97], TEXT[97:140], *([token] for token in TEXT[140:])]
+    want = exact(model, pieces)
+    n_many.clear()
+    got = error(states(model, pieces), want)
+    assert len(n_many) == 2, "it took another way"
+    other = error(states(model, pieces, is_shared=True), want)
+    most = 0.05 if kind == Kind.BF16 else 0.02  # its queries and keys are larger, and attention so much sharper
+    assert got < min(most, 1.1 * other), (got, other)
+
+
+@torch.inference_mode()
+def test_rows_that_hold_and_get_more_or_less_get_what_each_gets_alone(n_many: list[tuple[Any, ...]]) -> None:
+    model, held, sizes = of_blocks(CONFIGS["llama"], Kind.Q4_1), [6, 3, 20, 1], [30, 12, 25, 31]
+    firsts = [TEXT[row : row + n] for row, n in enumerate(held)]
+    more = [TEXT[40 + row : 40 + row + n] for row, n in enumerate(sizes)]
+    cache = SlotCache()
+    forward(model, cache, firsts, [0] * 4)
+    logits = forward(model, cache, more, held)
+    n_many.clear()
+    for row, pieces in enumerate(zip(firsts, more, strict=True)):
+        want = exact(model, pieces)[-1] @ model.lm_head.weight.double().T
+        assert float((logits[row] - want).abs().mean() / want.abs().mean()) < 0.02
+
+
+def test_any_number_of_threads_and_any_company_give_the_same_bits() -> None:
+    model, found = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), []
+    before = torch.get_num_threads()
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            assert team.n_threads() == n
+            found.append(states(model, [TEXT[:70], TEXT[70:101]]))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(each, found[0]) for each in found)
+    assert torch.equal(states(model, [TEXT[:70], TEXT[70:101]], n_rows=3, first_row=2), found[0])
+
+
+def test_tokens_that_are_read_are_those_that_come_back() -> None:
+    model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
+    whole = states(model, [TEXT])
+    for reads in ([149], [3, 21, 22, 100], [*range(1, 150, 2)], []):
+        layout = Layout(0, [0], len(TEXT), torch.device("cpu"), torch.tensor(reads, dtype=torch.long))
+        with torch.inference_mode():
+            found = model.model.forward.last_states(torch.tensor([TEXT]), layout.positions, SlotCache(), layout)
+        assert torch.equal(found, whole[reads])
+
+
+def of_trees(
+    model: PreTrainedModel, base: Sequence[int], trees: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
+) -> tuple[Tensor, TreeLayout]:
+    """States of the tokens of trees behind a base, (n, size)."""
+    reading, device, branch = Reading(model, is_split=True), torch.device("cpu"), None
+    with torch.inference_mode():
+        if base:
+            branch = Branch(None, is_base=True)
+            reading.states(TreeLayout(0, [(base, [])], device), branch)
+        layout = TreeLayout(len(base), trees, device)
+        return reading.states(layout, Branch(branch)), layout
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("n_base", [0, 45])
+def test_each_branch_of_a_tree_gets_the_states_of_its_text_alone(
+    family: str, n_base: int, n_many: list[tuple[Any, ...]]
+) -> None:
+    model, base = of_blocks(CONFIGS[family], Kind.Q4_1), TEXT[:n_base]
+    trees = [
+        (TEXT[50:83], [TEXT[1:9], TEXT[4:5], TEXT[20:60]]),
+        (TEXT[83:90], []),
+        ([], [TEXT[30:37], TEXT[60:64]]),
+        (TEXT[3:48], [TEXT[100:103]]),
+    ]
+    n_many.clear()
+    found, layout = of_trees(model, base, trees)
+    assert len(n_many) == 1 + bool(base), "it took another way"
+    for number, (trunk, tails) in enumerate(trees):
+        for tail, start in zip(tails or [[]], layout.tail_offsets[number] or [0], strict=True):
+            want = exact(model, [[*base, *trunk, *tail]])[n_base:]
+            first = layout.trunk_offsets[number]
+            got = torch.cat([found[first : first + len(trunk)], found[start : start + len(tail)]])
+            assert error(got, want) < 0.02
+
+
+def test_a_tree_reads_only_what_is_asked_for() -> None:
+    model = of_blocks(CONFIGS["mistral"], Kind.Q4_1)
+    trees = [(TEXT[50:83], [TEXT[1:9], TEXT[4:5]]), (TEXT[83:99], [TEXT[20:60]])]
+    whole, layout = of_trees(model, [], trees)
+    layout.read_only([2, 33, 80])
+    with torch.inference_mode():
+        found = Reading(model, is_split=True).states(layout, Branch(None))
+    assert torch.equal(found[[2, 33, 80]], whole[[2, 33, 80]])
+
+
+@pytest.mark.parametrize("shape", [(96, 64), (32, 32), (1536, 576)])
+@pytest.mark.parametrize("n_tokens", [25, 33, 44, 61])
+def test_a_dense_matrix_as_tiles_multiplies_as_it_did(shape: tuple[int, int], n_tokens: int) -> None:
+    torch.manual_seed(n_tokens)
+    weight, x = torch.randn(shape).bfloat16(), torch.randn(n_tokens, shape[1]).bfloat16()
+    tiles = Tiles.of_dense(weight)
+    assert torch.equal(tiles.dense(), weight.float())
+    want = x.double() @ weight.double().T
+    torch.testing.assert_close(tiles.times_many(x).double(), want, rtol=2**-8, atol=1e-3)
+    torch.testing.assert_close((tiles @ x).double(), want, rtol=1e-5, atol=1e-3)
+    halves = tiles.split([shape[0] // 2] * 2)
+    assert torch.equal(Tiles.joined(halves).dense(), weight.float())
+
+
+def test_keys_are_taken_by_what_is_seen_however_large_scores_are() -> None:
+    """Queries of 300 standard deviations: the softmax is one key's, and none that is hidden."""
+    model = of_blocks(CONFIGS["mistral"], Kind.BF16)
+    for layer in model.model.layers:
+        layer.self_attn.q_proj.tiles.data.view(torch.bfloat16).mul_(300)
+    got = states(model, [TEXT[:60]])
+    assert torch.isfinite(got).all()
+    want = exact(model, [TEXT[:60]])
+    assert error(got, want) < 1.1 * error(states(model, [TEXT[:60]], is_shared=True), want) < 0.2
+
+
+def test_what_a_thread_needs_of_its_own_has_room_for_what_is_put_there() -> None:
+    size, n_spread, n = 64, 96, many_heads.QUERIES
+    parts = n * size * 2, n * size * 4, n * 3 * 2 * 8, n_spread // 32 * 8, 63, n * n_spread * 4, n * n_spread * 2
+    assert many_heads.bytes_of_queries(size, n_spread) >= sum(parts)
