@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from llm_app.engine.compiled import panels
 from llm_app.engine.compiled_pass import CompiledPass
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.one_each import OneEach
@@ -24,7 +25,7 @@ class Pass(Protocol):
         """The rotation of tokens at positions (rows, new), for the layers."""
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for few tokens."""
+        """The same for compiled layers."""
 
     def through_all(self, x: Tensor, turn: Any, cache: Any, layout: Any, n_rows: int) -> Tensor:
         """States through all layers, one by one."""
@@ -32,26 +33,29 @@ class Pass(Protocol):
 
 @torch.inference_mode()
 def agrees(body: Any, taken: Pass) -> bool:
-    """Whether each layer does to its input what transformers' does, by itself and where few tokens go.
+    """Whether each layer does to its input what transformers' does, by itself and compiled, for few tokens and many.
 
     Layer by layer, since what bfloat16 rounds in one layer is far more after thirty.
     """
-    n_tokens = min(max(6, (getattr(body.config, "sliding_window", None) or 0) + 3), 64)
+    n_tokens = min(max(panels.LEAST + 1, (getattr(body.config, "sliding_window", None) or 0) + 3), 64)
     ids = torch.tensor([[(7 * i + 3) % body.config.vocab_size for i in range(n_tokens)]], device=body.device)
     seen: list[tuple[Tensor, Tensor]] = []
     handles = [layer.register_forward_hook(lambda _, x, out: seen.append((x[0][0], out[0]))) for layer in body.layers]
     body(input_ids=ids, use_cache=False)
     for handle in handles:
         handle.remove()
-    layout, cache, cache_of_few = Layout(0, [0], n_tokens, body.device), SlotCache(), SlotCache()
+    layout, cache = Layout(0, [0], n_tokens, body.device), SlotCache()
+    compiled = [(Layout(0, [0], n, body.device), SlotCache()) for n in (n_tokens, panels.LEAST - 1)]
     cache.layout = layout
     turn = taken.turn(seen[0][0], layout.positions)
     for number, (layer, (x, out)) in enumerate(zip(taken.layers, seen, strict=True)):
         found = [layer(x, turn, cache, layout, 1)]
-        pairs = None if taken.compiled is None else taken.compiled.additions(n_tokens)
-        if taken.compiled is not None and pairs is not None:
-            found.append(taken.compiled(x, taken.rotation(layout.positions), cache_of_few, layout, pairs, number))
-        if any(_is_other(each, out, x) for each in found):
+        for its, its_cache in compiled:
+            pairs = None if taken.compiled is None else taken.compiled.additions(its.n_new)
+            if taken.compiled is not None and pairs is not None:
+                rotation = taken.rotation(its.positions)
+                found.append(taken.compiled(x[: its.n_new], rotation, its_cache, its, pairs, number))
+        if any(_is_other(each, out[: len(each)], x[: len(each)]) for each in found):
             return False
     # One more token of each row: the way of single tokens against what was just compared.
     return taken.one_each is None or _goes_alone(taken, taken.one_each, seen[0][0], n_tokens)

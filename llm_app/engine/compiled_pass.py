@@ -6,13 +6,13 @@ products. So there are two such functions: one reads blocks as they are, the oth
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from llm_app.engine.added import Added
 from llm_app.engine.additions import MOST_ADAPTERS, Additions, Layer, Pairs
 from llm_app.engine.branches import TreeLayout
 from llm_app.engine.compiled import panels, team
@@ -32,28 +32,6 @@ from llm_app.engine.packed import PackedLinear
 MOST_TOKENS = 2 if team.IS_ALONE else 96
 LEAST_TOGETHER = 6  # queries that share a key head, of a row's tokens, which then attend together
 MATRICES = ("joint", "out", "gated", "down")  # of a layer, in the order of its `joints`
-
-
-@dataclass(frozen=True)
-class _Added:
-    """What an adapter adds to one product, as `MATRIX` has it."""
-
-    a: Tensor
-    b: Tensor
-    spans: Tensor
-
-    @classmethod
-    def of(cls, a: Tensor, b: Tensor) -> "_Added":
-        """From (rank, in) and (rank, out), whose tiles need few of the ranks where several modules are one product."""
-        tiles = b.float().unflatten(1, (-1, LANES)).transpose(0, 1)  # (tiles, rank, lanes)
-        spans, rows, n = [], [], 0
-        for tile, used in zip(tiles, (tiles != 0).any(2).tolist(), strict=True):
-            first = used.index(True) if True in used else 0
-            end = len(used) - used[::-1].index(True) if True in used else 0
-            spans.append((first, end, n))
-            rows.append(tile[first:end])
-            n += end - first
-        return cls(a.float().contiguous(), torch.cat(rows), torch.tensor(spans))
 
 
 class CompiledPass:
@@ -79,7 +57,8 @@ class CompiledPass:
         self._takes_many = panels.SUIT and layers[0].counts[2] % GROUP == 0 and all(n % 4 == 0 for n in n_tiles)
         self._held = norms  # whose addresses the table has
         self._n_inner = max(joint.whole.in_features for layer in layers for joint in layer.joints)
-        self._adapted: dict[int, tuple[list[Pairs], np.ndarray, list[_Added]]] = {}  # by the id of what it begins with
+        # By the id of what it begins with, for few tokens and for many.
+        self._adapted: dict[tuple[int, bool], tuple[list[Pairs], np.ndarray, list[Added]]] = {}
 
     @classmethod
     def of(cls, layers: Sequence[Layer], norm: Norm) -> "CompiledPass | None":
@@ -89,14 +68,10 @@ class CompiledPass:
     def additions(self, n_tokens: int, *, is_tree: bool = False) -> list[Pairs] | None:
         """What adapters add to a pass of so many tokens, to be given to it; None where it takes another way.
 
-        That is where something else than a LoRA adapter hangs on the layers, or an adapter where there are many tokens,
-        or a tree; and on processors that do better with these.
+        That is where something else than a LoRA adapter hangs on the layers, and for many tokens and trees on
+        processors that do better with oneDNN.
         """
-        is_many = n_tokens > MOST_TOKENS or is_tree
-        if is_many and not self._takes_many:
-            return None
-        pairs = self._additions.now()
-        return None if pairs is None or is_many and any(pairs) else pairs
+        return self._additions.now() if self._takes_many or n_tokens <= MOST_TOKENS and not is_tree else None
 
     def __call__(
         self,
@@ -115,11 +90,10 @@ class CompiledPass:
         n_layers, (_, n_keys, size) = len(self._layers), self._layers[0].counts
         stores = cache.room(layout, n_layers, x.new_empty(n_keys, size))
         keys, values = (np.array([store.data_ptr() for store in each]) for each in stores)
-        table, added = self._with(pairs)
+        is_many = self._takes_many and (len(x) >= panels.LEAST or isinstance(layout, TreeLayout))
+        table, added = self._with(pairs, is_many=is_many)
         rows = torch.arange(layout.first_row, layout.first_row + len(layout.starts)).repeat_interleave(layout.n_new)
         states, places, n_threads = x.float(), layout.places_of_keys.flatten(), team.n_threads()
-        is_tree = isinstance(layout, TreeLayout)
-        is_many = self._takes_many and (len(x) >= panels.LEAST or is_tree) and not added
         task, room = (self._task_of_many if is_many else self._task)(len(x), layout, added, n_threads)
         for name, read in (
             ("states", states), ("cos", turn[0]), ("sin", turn[1]), ("rows", rows), ("positions", places)
@@ -142,18 +116,18 @@ class CompiledPass:
         return (states[: len(layout.reads)] if is_many else states[layout.reads]).to(x.dtype)
 
     def _task(
-        self, n_tokens: int, layout: Layout | TreeLayout, added: list[_Added], n_threads: int
+        self, n_tokens: int, layout: Layout | TreeLayout, added: list[Added], n_threads: int
     ) -> tuple[np.ndarray, list[Tensor]]:
         """A pass of few tokens, without these, and the memory in which it computes."""
         block, n_padded = blocks_for(n_tokens)
-        rank = max((len(each.a) for each in added), default=0)
+        rank = max((each.rank for each in added), default=0)
         own = 4 * n_padded * LANES
         task, held = self._room(n_padded, layout, n_threads, own=n_threads * own, small=n_padded * rank)
         task["n_tokens"], task["n_padded"], task["block"], task["own_bytes"] = n_tokens, n_padded, block, 4 * own
         return task, held
 
     def _task_of_many(
-        self, n_tokens: int, layout: Layout | TreeLayout, _added: list[_Added], n_threads: int
+        self, n_tokens: int, layout: Layout | TreeLayout, added: list[Added], n_threads: int
     ) -> tuple[np.ndarray, list[Tensor]]:
         """The same of many tokens."""
         n_queries, n_keys, size = self._layers[0].counts
@@ -161,12 +135,13 @@ class CompiledPass:
         is_together = isinstance(layout, TreeLayout) or layout.n_new * n_queries // n_keys >= LEAST_TOGETHER
         n_spread = -(-layout.length // panels.WIDTH) * panels.WIDTH if is_together else 0
         n_groups = max(2 * len(self._last), self._n_inner) // GROUP  # two panels where there is a gate
-        unpacked = 2 * (n_groups * panels.TILE_GROUP + block * panels.WIDTH * 4)
+        unpacked = 2 * n_groups * panels.TILE_GROUP + 3 * block * panels.WIDTH * 4
         own = -(-max(unpacked, bytes_of_queries(size, n_spread)) // 64) * 64
         n_read = len(layout.starts) * n_keys * n_spread * size // 2
         task, held = self._room(
-            n_padded, layout, n_threads, own=n_threads * own // 4, read_keys=n_read, read_values=n_read
-        )
+            n_padded, layout, n_threads, own=n_threads * own // 4, read_keys=n_read, read_values=n_read,
+            small=n_padded * max((each.rank for each in added), default=0) * panels.STEPS,
+        )  # fmt: skip
         task["n_tokens"], task["n_padded"], task["block"], task["own_bytes"] = n_tokens, n_padded, block, own
         task["n_spread"] = n_spread
         for name, found in (("reads", layout.reads), ("sees", layout.sees)):
@@ -196,22 +171,19 @@ class CompiledPass:
         task["eps"], task["scale"] = self._eps, self._layers[0].scale
         return task, held
 
-    def _with(self, pairs: list[Pairs]) -> tuple[np.ndarray, list[_Added]]:
+    def _with(self, pairs: list[Pairs], *, is_many: bool) -> tuple[np.ndarray, list[Added]]:
         """The table with what an adapter adds, and the matrices of that."""
         if not any(pairs):
             return self._table, []
-        found = self._adapted.get(id(pairs))
-        if found is None:
-            table, added = self._table.copy(), []
+        key = id(pairs), is_many
+        if key not in self._adapted:
+            table, added, prepared = self._table.copy(), [], Added.to_many if is_many else Added.to_few
             for record, of_layer in zip(table, pairs, strict=True):
                 for name, pair in zip(MATRICES, of_layer, strict=True):
-                    each, matrix = _Added.of(*pair), record[name]
-                    added.append(each)
-                    matrix["a"], matrix["b"], matrix["rank"] = each.a.data_ptr(), each.b.data_ptr(), len(each.a)
-                    matrix["spans"] = each.spans.data_ptr()
-            found = pairs, table, added
-            self._adapted = dict([*self._adapted.items()][1 - MOST_ADAPTERS :]) | {id(pairs): found}
-        return found[1], found[2]
+                    added.append(prepared(*pair))
+                    added[-1].told(record[name])
+            self._adapted = dict([*self._adapted.items()][1 - 2 * MOST_ADAPTERS :]) | {key: (pairs, table, added)}
+        return self._adapted[key][1:]
 
 
 def _norms(layer: Layer) -> dict[str, Tensor]:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from llm_app.engine import compiled_pass
 from llm_app.engine.adapter_change import Change
 from llm_app.engine.adapter_file import LoraPair
+from llm_app.engine.added import Added
 from llm_app.engine.compiled import panels
 from llm_app.engine.compiled_pass import MOST_TOKENS
 from llm_app.engine.packed import PackedLinear, PrepackedLinear
@@ -33,9 +33,15 @@ def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool =
     return handles
 
 
+LONG = [(37 * i * i + 11 * i + 5) % 256 for i in range(70)]
+
+
+@pytest.mark.parametrize("prompt", [PROMPT[:10], LONG], ids=["few", "many"])
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[tuple[Any, ...]]) -> None:
-    model, pieces = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), [PROMPT, [7], [8]]
+def test_an_adapter_adds_what_it_adds_layer_by_layer(
+    is_whole: bool, prompt: list[int], n_runs: list[tuple[Any, ...]]
+) -> None:
+    model, pieces = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), [prompt, [7], [8]]
     plain, found = states(model, pieces, n_rows=2), []
     n_runs.clear()
     for seed in (1, 2):
@@ -53,7 +59,7 @@ def test_an_adapter_adds_what_it_adds_among_many(is_whole: bool, n_runs: list[tu
 
 def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
-    made = watched(compiled_pass._Added, "of", monkeypatch)
+    made = watched(Added, "to_few", monkeypatch)
     both = [adapter(model, seed, is_whole=True) for seed in (1, 2)]
     packed = [module for module in model.modules() if isinstance(module, PackedLinear)]
     hooks = [(module, [*module._forward_hooks.items()]) for module in packed]
@@ -68,22 +74,20 @@ def test_adapters_that_take_turns_are_prepared_once(monkeypatch: pytest.MonkeyPa
     assert not torch.equal(found[0][0], found[1][0])
 
 
-def test_more_tokens_and_what_is_no_lora_take_the_way_of_many(n_runs: list[tuple[Any, ...]]) -> None:
+def test_what_is_no_lora_takes_the_way_of_single_operations(n_runs: list[tuple[Any, ...]]) -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
     taken = model.model.forward.compiled
-    handles = adapter(model, 1, is_whole=True)
+    for handles in ([], adapter(model, 1, is_whole=True)):
+        assert taken.additions(MOST_TOKENS) is not None
+        found = taken.additions(MOST_TOKENS + 1), taken.additions(2, is_tree=True)
+        assert [each is not None for each in found] == [panels.SUIT] * 2
+        for handle in handles:
+            handle.remove()
     n_runs.clear()
-    states(model, [list(range(MOST_TOKENS))])
-    assert len(n_runs) == 1
-    states(model, [list(range(MOST_TOKENS + 1))])
-    assert len(n_runs) == 1 and taken.additions(2, is_tree=True) is None
-    for handle in handles:
-        handle.remove()
-    assert (taken.additions(MOST_TOKENS + 1) is not None) == panels.SUIT
     plain = states(model, [PROMPT], is_shared=True)
     stranger = [model.model.layers[1].mlp.down_proj.register_forward_hook(lambda _module, _inputs, output: output + 1)]
     for handles in (stranger, adapter(model, 1, is_whole=True, growth=True)):
         assert not torch.equal(states(model, [PROMPT]), plain)
         for handle in handles:
             handle.remove()
-    assert len(n_runs) == 1
+    assert not n_runs

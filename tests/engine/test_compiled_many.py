@@ -9,7 +9,7 @@ from gguf import GGMLQuantizationType as Kind
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from llm_app.engine import compiled_pass
+from llm_app.engine import compact, compiled_pass
 from llm_app.engine.branches import Branch, Reading, TreeLayout
 from llm_app.engine.compiled import many_heads, panels, team
 from llm_app.engine.compiled.tiles import Tiles
@@ -126,6 +126,25 @@ def test_a_tree_reads_only_what_is_asked_for() -> None:
     with torch.inference_mode():
         found = Reading(model, is_split=True).states(layout, Branch(None))
     assert torch.equal(found[[2, 33, 80]], whole[[2, 33, 80]])
+
+
+@pytest.mark.parametrize("name", ["_task", "_task_of_many"])
+def test_a_pass_that_computes_otherwise_is_noticed_when_the_model_is_loaded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
+    compact.remove(model)
+    made = getattr(compiled_pass.CompiledPass, name)
+
+    def other(*arguments: Any) -> Any:
+        task, held = made(*arguments)
+        task["scale"] *= 3
+        return task, held
+
+    monkeypatch.setattr(compiled_pass.CompiledPass, name, other)
+    assert not compact.install(model)
+    monkeypatch.undo()
+    assert compact.install(model)
 
 
 @pytest.mark.parametrize("shape", [(96, 64), (32, 32), (1536, 576)])

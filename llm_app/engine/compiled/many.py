@@ -18,6 +18,14 @@ from llm_app.engine.compiled.vectors import floats, longs
 
 
 @njit(**PLAIN)
+def _add_line(to: int, read: int) -> None:
+    """32 numbers to as many others."""
+    numbers, added = carray(floats(to), WIDTH), carray(floats(read), WIDTH)
+    for lane in range(WIDTH):
+        numbers[lane] += added[lane]
+
+
+@njit(**PLAIN)
 def _prepare(task: Any, weight: int) -> None:
     """The norms of this thread's tokens, as products read them."""
     own = task.own + team.number() * task.own_bytes
@@ -32,24 +40,58 @@ def _prepare(task: Any, weight: int) -> None:
 
 
 @njit(**PLAIN)
+def _own(task: Any) -> int:
+    """Where this thread has room for 32 numbers of each token of three blocks, then for two panels."""
+    return task.own + team.number() * task.own_bytes
+
+
+@njit(**PLAIN)
+def _room(task: Any) -> int:
+    """Where this thread has room for panels."""
+    return _own(task) + 3 * task.block * WIDTH * 4
+
+
+@njit(**PLAIN)
+def _reduce(task: Any, matrix: Any, pairs: int) -> None:
+    """What an adapter needs of all inputs before it adds, packed for its second product: this thread's blocks."""
+    rank, made = matrix.rank, _own(task)
+    n_blocks = task.n_padded // task.block if rank > 0 else 0
+    for block in range(*team.share(n_blocks)):
+        read = pairs + block * task.block * matrix.groups * STEPS * 4
+        for panel in range(rank):
+            a = matrix.a + panel * 2 * matrix.groups * TILE_GROUP
+            multiply_panel(a, matrix.groups, task.block, read, made, WIDTH * 4, made)
+            for i in range(task.block):
+                pack_groups(made + i * WIDTH * 4, 1, panel, rank, block * task.block + i, task.block, task.small)
+    if rank > 0:
+        team.wait_for_all()
+
+
+@njit(**PLAIN)
 def _outputs(task: Any, matrix: Any, panel: int, at: int, pairs: int, token: int, out: int, stride: int) -> None:
-    """The panel at `at` with the block of tokens from `token` on, and its bias: 32 numbers each `stride` bytes."""
+    """The panel at `at` with the block of tokens from `token` on, its bias, and what an adapter adds.
+
+    32 numbers of a token each `stride` bytes.
+    """
     ahead = ahead_of(matrix, panel, token // task.block)
     multiply_panel(at, matrix.groups, task.block, pairs + token * matrix.groups * STEPS * 4, out, stride, ahead)
-    if matrix.bias != 0:
-        bias = carray(floats(matrix.bias + panel * WIDTH * 4), WIDTH)
+    if matrix.rank > 0:
+        b, added = matrix.b + panel * 2 * matrix.rank * TILE_GROUP, _own(task)
+        multiply_panel(b, matrix.rank, task.block, task.small + token * matrix.rank * STEPS * 4, added, WIDTH * 4, b)
         for i in range(task.block):
-            biased = carray(floats(out + i * stride), WIDTH)
-            for lane in range(WIDTH):
-                biased[lane] += bias[lane]
+            _add_line(out + i * stride, added + i * WIDTH * 4)
+    if matrix.bias != 0:
+        for i in range(task.block):
+            _add_line(out + i * stride, matrix.bias + panel * WIDTH * 4)
 
 
 @njit(**PLAIN)
 def _joint(task: Any, matrix: Any) -> None:
     """This thread's panels of queries, keys and values."""
-    own, n_bytes = task.own + team.number() * task.own_bytes, matrix.n_tiles // 2 * WIDTH * 4
+    _reduce(task, matrix, task.normed.pairs)
+    room, n_bytes = _room(task), matrix.n_tiles // 2 * WIDTH * 4
     for panel in range(*team.share(matrix.n_tiles // 2)):
-        at = unpacked(matrix, panel, own)
+        at = unpacked(matrix, panel, room)
         for token in range(0, task.n_padded, task.block):
             out = task.joint + token * n_bytes + panel * WIDTH * 4
             _outputs(task, matrix, panel, at, task.normed.pairs, token, out, n_bytes)
@@ -59,30 +101,25 @@ def _joint(task: Any, matrix: Any) -> None:
 @njit(**PLAIN)
 def _add(task: Any, matrix: Any) -> None:
     """This thread's panels of a product, to the states."""
-    n_panels = matrix.n_tiles // 2
-    own = task.own + team.number() * task.own_bytes
-    made = own + matrix.groups * 2 * TILE_GROUP
+    _reduce(task, matrix, task.inner.pairs)
+    n_panels, made, room = matrix.n_tiles // 2, _own(task) + task.block * WIDTH * 4, _room(task)
     for panel in range(*team.share(n_panels)):
-        at = unpacked(matrix, panel, own)
+        at = unpacked(matrix, panel, room)
         for token in range(0, task.n_padded, task.block):
             _outputs(task, matrix, panel, at, task.inner.pairs, token, made, WIDTH * 4)
             for i in range(min(task.block, task.n_tokens - token)):
-                state = carray(floats(task.states + ((token + i) * n_panels + panel) * WIDTH * 4), WIDTH)
-                added = carray(floats(made + i * WIDTH * 4), WIDTH)
-                for lane in range(WIDTH):
-                    state[lane] += added[lane]
+                _add_line(task.states + ((token + i) * n_panels + panel) * WIDTH * 4, made + i * WIDTH * 4)
     team.wait_for_all()
 
 
 @njit(**PLAIN)
 def _gate(task: Any, matrix: Any) -> None:
     """silu(gate) * up, this thread's groups of it."""
-    n_panels = matrix.n_tiles // 4
-    n_bytes = matrix.groups * 2 * TILE_GROUP
-    own = task.own + team.number() * task.own_bytes
-    sides_at = own + 2 * n_bytes
+    _reduce(task, matrix, task.normed.pairs)
+    n_panels, n_bytes, room = matrix.n_tiles // 4, matrix.groups * 2 * TILE_GROUP, _room(task)
+    sides_at = _own(task) + task.block * WIDTH * 4
     for panel in range(*team.share(n_panels)):
-        both = unpacked(matrix, panel, own), unpacked(matrix, panel + n_panels, own + n_bytes)
+        both = unpacked(matrix, panel, room), unpacked(matrix, panel + n_panels, room + n_bytes)
         for token in range(0, task.n_padded, task.block):
             for i in range(2):
                 out = sides_at + i * task.block * WIDTH * 4

@@ -14,7 +14,8 @@ TASK = np.dtype([
 ])  # fmt: skip
 # A matrix, its bias in float32 or 0, and what an adapter adds to its product: x @ a.T @ b, `a` (rank, in), or rank 0.
 # `b` has, tile after tile, those rows that are not 0, sixteen numbers each; `spans` (tiles, 3) the first of a tile's
-# rows, the one behind its last, and how many rows of other tiles stand before.
+# rows, the one behind its last, and how many rows of other tiles stand before. For many tokens both are tiles in
+# bfloat16, (rank, in) and (out, rank), `rank` counts panels of 32, and there are no spans.
 MATRIX = np.dtype([
     (name, "i8") for name in ("tiles", "n_bits", "n_tiles", "groups", "bias", "a", "b", "rank", "spans")
 ])  # fmt: skip
