@@ -42,7 +42,7 @@ docs: $(VENV)/.installed
 
 # Otherwise done at the first start, with nothing said meanwhile.
 $(VENV)/.compiled: $(VENV)/.installed $(wildcard llm_app/engine/compiled/*.py)
-	@echo "Compiling for this processor, some ten seconds."
+	@echo "Compiling for this processor, half a minute."
 	@$(PY) -c "import llm_app.engine.compiled.layers"
 	@touch $@
 

@@ -183,9 +183,9 @@ class ModelConfig:
         label=("Precision", "精度"),
         help=(
             "auto: gguf for .gguf files, else bf16; int8, nf4, fp4 by bitsandbytes; gguf keeps the file's blocks, "
-            "and beside them, where memory allows, a bf16 copy for long prompts and several chats.",
+            "and beside them, where that is faster and memory allows, a bf16 copy for long prompts and several chats.",
             "auto：.gguf 文件保持打包，其他用 bf16；int8、nf4、fp4 由 bitsandbytes 提供；"
-            "gguf 保留文件中的量化块，内存充足时另存一份 bf16 副本，用于长提示和多路对话。",
+            "gguf 保留文件中的量化块，在更快且内存充足时另存一份 bf16 副本，用于长提示和多路对话。",
         ),
     )
     device: str = option(

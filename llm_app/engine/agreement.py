@@ -5,8 +5,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from llm_app.engine.branches import Branch, TreeLayout
 from llm_app.engine.compiled import panels
-from llm_app.engine.compiled_pass import CompiledPass
+from llm_app.engine.compiled_pass import MOST_TOKENS, CompiledPass
 from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import LEAST_ROWS
@@ -45,7 +46,8 @@ def agrees(body: Any, taken: Pass) -> bool:
     for handle in handles:
         handle.remove()
     layout, cache = Layout(0, [0], n_tokens, body.device), SlotCache()
-    compiled = [(Layout(0, [0], n, body.device), SlotCache()) for n in (n_tokens, panels.LEAST - 1)]
+    n_few = min(panels.LEAST - 1, MOST_TOKENS)
+    compiled = [(Layout(0, [0], n, body.device), SlotCache()) for n in (n_tokens, n_few)]
     cache.layout = layout
     turn = taken.turn(seen[0][0], layout.positions)
     for number, (layer, (x, out)) in enumerate(zip(taken.layers, seen, strict=True)):
@@ -57,8 +59,20 @@ def agrees(body: Any, taken: Pass) -> bool:
                 found.append(taken.compiled(x[: its.n_new], rotation, its_cache, its, pairs, number))
         if any(_is_other(each, out[: len(each)], x[: len(each)]) for each in found):
             return False
+        if not _branches_agree(taken, layer, number, ids[0].tolist(), x):
+            return False
     # One more token of each row: the way of single tokens against what was just compared.
     return taken.one_each is None or _goes_alone(taken, taken.one_each, seen[0][0], n_tokens)
+
+
+def _branches_agree(taken: Pass, layer: Any, number: int, ids: list[int], x: Tensor) -> bool:
+    """Whether the tokens of a tree get what the layer by itself gives them."""
+    pairs = None if taken.compiled is None else taken.compiled.additions(len(ids), is_tree=True)
+    if taken.compiled is None or pairs is None:
+        return True
+    tree = TreeLayout(0, [(ids[:8], [ids[8:20], ids[20:]])], x.device)
+    want = layer(x, taken.turn(x, tree.positions), Branch(None), tree, 1)
+    return not _is_other(taken.compiled(x, taken.rotation(tree.positions), Branch(None), tree, pairs, number), want, x)
 
 
 def _is_other(got: Tensor, want: Tensor, x: Tensor) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from llm_app.engine.compiled import panels
 from llm_app.engine.forward import SlotCache, forward
 from llm_app.engine.kept import Kept
 from llm_app.engine.pace import Pace
@@ -18,7 +19,7 @@ from llm_app.engine.sampling import choose
 from llm_app.errors import InvalidNumbers
 
 CHUNK_TOKENS = 512  # of prompts, in a pass beside running replies: bounds the gap between their tokens
-IDLE_CHUNK_TOKENS = 1536  # while nobody in the batch waits for a token
+IDLE_CHUNK_TOKENS = 1536 if panels.SUIT else 1024  # while nobody in the batch waits for a token: half a second
 INVALID_NUMBERS = "The model produced invalid numbers (NaN or infinity). Load it in fp32, or check its weights."
 
 

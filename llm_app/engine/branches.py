@@ -160,6 +160,7 @@ class Branch(Cache):
         self._base = base
         self._is_base = is_base
         self._held: dict[tuple[int, str], Tensor] = {}
+        self._rooms: list[list[Tensor]] = []
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -168,19 +169,29 @@ class Branch(Cache):
         return self._extended(layer_idx, "keys", key_states), self._extended(layer_idx, "values", value_states)
 
     def room(self, layout: TreeLayout, n_layers: int, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Keys and values of all layers, (1, heads, length, size): those of the base, and room behind them.
+        """Keys and values of all layers, (1, heads, length, size), where one layer runs after the other; see `fill`.
 
-        `like` is a key (heads, size).
+        A base has room for each, all others the same for all. `like` is a key (heads, size).
         """
-        shape = 2, n_layers, 1, like.shape[0], layout.length, like.shape[1]
-        rooms = dict(zip(("keys", "values"), (list(each) for each in like.new_empty(shape)), strict=True))
-        for kind, of_layers in rooms.items():
-            for layer, whole in enumerate(of_layers):
-                if self._base is not None:
-                    whole[:, :, : layout.n_base] = self._base._held[layer, kind]
-                if self._is_base:
-                    self._held[layer, kind] = whole
-        return rooms["keys"], rooms["values"]
+        n_rooms = n_layers if self._is_base else 1
+        rooms = like.new_empty(2, n_rooms, 1, like.shape[0], layout.length, like.shape[1])
+        self._rooms = [list(each) * (n_layers // n_rooms) for each in rooms]
+        if self._is_base:
+            for kind, of_layers in zip(("keys", "values"), self._rooms, strict=True):
+                self._held.update({(layer, kind): whole for layer, whole in enumerate(of_layers)})
+        return self._rooms[0], self._rooms[1]
+
+    @property
+    def fill(self) -> Callable[[int], None] | None:
+        """What is to be called before a layer runs in the `room`, with its number; None where nothing is."""
+        return None if self._base is None else self._fill
+
+    def _fill(self, layer: int) -> None:
+        """The base's keys and values stand before those of the pass."""
+        assert self._base is not None
+        for kind, of_layers in zip(("keys", "values"), self._rooms, strict=True):
+            held = self._base._held[layer, kind]
+            of_layers[layer][:, :, : held.shape[2]] = held
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Passes give positions themselves; models ask all the same."""

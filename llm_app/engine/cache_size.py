@@ -24,3 +24,11 @@ def grown(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> Tensor:
     if held is not None:
         larger[: held.shape[0], :, : held.shape[2]] = held
     return larger
+
+
+def all_grown(held: dict[int, Tensor], n_layers: int, new: Tensor, n_rows: int, length: int) -> dict[int, Tensor]:
+    """The same of all layers, in one piece where there are none yet: one by one they take some milliseconds."""
+    if held:
+        return {layer: grown(held.get(layer), new, n_rows, length) for layer in range(n_layers)}
+    rows, n_positions = rounded(n_rows, length)
+    return dict(enumerate(new.new_zeros(n_layers, rows, new.shape[1], n_positions, new.shape[3])))

@@ -127,7 +127,7 @@ class CompactPass:
             angles = positions.flatten()[:, None] * self._rotary.inv_freq
             factor = self._rotary.attention_scaling
             return angles.cos() * factor, angles.sin() * factor
-        cos, sin = self._rotary(torch.empty(0), positions)
+        cos, sin = self._rotary(torch.empty(0, dtype=torch.float32), positions)
         half = cos.shape[-1] // 2
         return cos[..., :half].flatten(0, -2).contiguous(), sin[..., :half].flatten(0, -2).contiguous()
 

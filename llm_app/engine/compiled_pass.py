@@ -53,8 +53,8 @@ class CompiledPass:
                     found[name] = bias.detach().float()
                 place = found[name].data_ptr() if name in found else 0
                 record[name] = (tiles.data.data_ptr(), tiles.n_bits, *shape, place, 0, 0, 0, 0)
-        n_tiles = [len(joint.whole.tiles.data) for layer in layers for joint in layer.joints]
-        self._takes_many = panels.SUIT and layers[0].counts[2] % GROUP == 0 and all(n % 4 == 0 for n in n_tiles)
+        has_panels = all(n % 2 == 0 for record in self._table for n in _n_tiles(record))
+        self._takes_many = panels.SUIT and layers[0].counts[2] % GROUP == 0 and has_panels
         self._held = norms  # whose addresses the table has
         self._n_inner = max(joint.whole.in_features for layer in layers for joint in layer.joints)
         # By the id of what it begins with, for few tokens and for many.
@@ -88,7 +88,7 @@ class CompiledPass:
         layout. `only`: through this layer, without the norm.
         """
         n_layers, (_, n_keys, size) = len(self._layers), self._layers[0].counts
-        stores = cache.room(layout, n_layers, x.new_empty(n_keys, size))
+        stores, fill = cache.room(layout, n_layers, x.new_empty(n_keys, size)), getattr(cache, "fill", None)
         keys, values = (np.array([store.data_ptr() for store in each]) for each in stores)
         is_many = self._takes_many and (len(x) >= panels.LEAST or isinstance(layout, TreeLayout))
         table, added = self._with(pairs, is_many=is_many)
@@ -102,8 +102,10 @@ class CompiledPass:
         for name, of_layers in (("layers", table), ("keys", keys), ("values", values)):
             task[name] = of_layers.ctypes.data
         task["row_stride"], task["head_stride"] = stores[0][0].stride()[:2]
-        step = n_layers if layout.between_layers is None and only is None else 1
+        step = n_layers if layout.between_layers is None and only is None and fill is None else 1
         for first in range(0, n_layers, step) if only is None else [only]:
+            if fill is not None:
+                fill(first)
             task["first_layer"], task["end_layer"] = first, first + step
             is_last = first + step == n_layers
             task["last_norm"] = self._last.data_ptr() if is_last and only is None else 0
@@ -148,7 +150,7 @@ class CompiledPass:
             if found is not None:
                 task[name] = found.data_ptr()
                 held.append(found)
-        task["n_reads"] = 0 if layout.reads is None else len(layout.reads)
+        task["n_reads"] = -1 if layout.reads is None else len(layout.reads)
         return task, held
 
     def _room(
@@ -160,10 +162,10 @@ class CompiledPass:
         n_scores = layout.length + LANES
         sizes |= {"joint": n_padded * (n_queries + 2 * n_keys) * size, "scores": n_threads * MOST_QUERIES * n_scores}
         for name, n in sizes.items():
-            held.append(torch.empty(n))
+            held.append(torch.empty(n, dtype=torch.float32))  # whatever is the default meanwhile
             task[name] = held[-1].data_ptr()
         for name, n_in in (("normed", n_states), ("inner", self._n_inner)):
-            inputs = [torch.empty(n_padded * n) for n in (n_in, n_in // 2, n_in // GROUP)]
+            inputs = [torch.empty(n_padded * n, dtype=torch.float32) for n in (n_in, n_in // 2, n_in // GROUP)]
             task[name] = tuple(each.data_ptr() for each in inputs)
             held += inputs
         task["n_scores"], task["n_new"], task["size"] = n_scores, layout.n_new, n_states
@@ -184,6 +186,13 @@ class CompiledPass:
                     added[-1].told(record[name])
             self._adapted = dict([*self._adapted.items()][1 - 2 * MOST_ADAPTERS :]) | {key: (pairs, table, added)}
         return self._adapted[key][1:]
+
+
+def _n_tiles(record: np.void) -> list[int]:
+    """Of what must be whole panels: each matrix of a layer, of which gate and up are two."""
+    found = [int(record[name]["n_tiles"]) for name in MATRICES]
+    found[2] //= 2
+    return found
 
 
 def _norms(layer: Layer) -> dict[str, Tensor]:

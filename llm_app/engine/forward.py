@@ -21,7 +21,7 @@ from transformers.masking_utils import sdpa_mask
 
 from llm_app.engine import attention
 from llm_app.engine.branches import TreeLayout
-from llm_app.engine.cache_size import grown, rounded
+from llm_app.engine.cache_size import all_grown, grown, rounded
 
 ATTENTION = "proofbench"
 
@@ -121,9 +121,8 @@ class SlotCache(Cache):
         """
         if not self._has_room(self._keys.get(0), layout):
             n_rows, new = layout.first_row + len(layout.starts), like[None, :, None]
-            for layer in range(n_layers):
-                for store in (self._keys, self._values):
-                    store[layer] = grown(store.get(layer), new, n_rows, layout.length)
+            for store in (self._keys, self._values):
+                store.update(all_grown(store, n_layers, new, n_rows, layout.length))
         keys, values = list(self._keys.values()), list(self._values.values())
         if len(keys) != n_layers or len({store.shape for store in (*keys, *values)}) > 1 or len(values) != n_layers:
             raise RuntimeError("keys and values of an ended pass were not made level")

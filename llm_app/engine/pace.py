@@ -68,9 +68,9 @@ class Pace:
 
     @classmethod
     def of(cls, model: nn.Module) -> "Pace":
-        """Free where every product of one row goes through blocks."""
+        """Free where every product of one row goes through blocks, of which a file is made."""
         layers = [module for module in model.modules() if isinstance(module, (nn.Linear, Conv1D))]
-        return cls(is_free=all(isinstance(layer, PackedLinear) for layer in layers))
+        return cls(is_free=all(isinstance(layer, PackedLinear) and layer.tiles.n_bits < 16 for layer in layers))
 
     @contextmanager
     def passing(self, n_rows: int) -> Iterator[None]:

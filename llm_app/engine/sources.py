@@ -253,7 +253,7 @@ class GgufSource(Source):
 
     def _what_is_packed(self, model: PreTrainedModel) -> tuple[str, list[str]]:
         """The precision to report, and which layers had to be dequantised."""
-        n_packed = sum(isinstance(module, PackedLinear) for module in model.modules())
+        n_packed = sum(isinstance(each, PackedLinear) and each.tiles.n_bits < 16 for each in model.modules())
         n_dense = sum(isinstance(module, (nn.Linear, Conv1D)) for module in model.modules()) - n_packed
         if not n_dense:
             return "gguf", []

@@ -19,6 +19,7 @@ from tests.engine.test_compiled_pass import CONFIGS, PROMPT, n_runs, of_blocks, 
 from tests.running import watched
 
 __all__ = ["n_runs"]
+RANK = 20  # of queries, keys and values together more than one panel
 
 
 def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool = False) -> list[RemovableHandle]:
@@ -28,7 +29,8 @@ def adapter(model: PreTrainedModel, seed: int, *, is_whole: bool, growth: bool =
     for name, module in model.named_modules():
         if isinstance(module, PackedLinear | PrepackedLinear) and (is_whole or "v_proj" in name or "up_proj" in name):
             magnitude = torch.rand(module.out_features) + 1 if growth else None
-            pair = LoraPair(torch.randn(4, module.in_features), torch.randn(module.out_features, 4), 0.01, magnitude)
+            a, b = torch.randn(RANK, module.in_features), torch.randn(module.out_features, RANK)
+            pair = LoraPair(a, b, 0.003, magnitude)
             handles.append(module.register_forward_hook(Change.of(pair, module)))
     return handles
 

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from gguf import GGMLQuantizationType as Kind
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from llm_app.engine import compact, compiled_pass
 from llm_app.engine.branches import Branch, Reading, TreeLayout
-from llm_app.engine.compiled import many_heads, panels, team
+from llm_app.engine.compiled import panels, team
 from llm_app.engine.compiled.tiles import Tiles
 from llm_app.engine.forward import Layout, SlotCache, forward
-from tests.engine.test_compiled_pass import CONFIGS, error, exact, of_blocks, states
+from tests.engine.test_compiled_adapters import adapter
+from tests.engine.test_compiled_pass import CONFIGS, SHARED, error, exact, of_blocks, states
 from tests.engine.test_packed import KINDS
 from tests.running import watched
 
@@ -50,9 +52,10 @@ def test_rows_that_hold_and_get_more_or_less_get_what_each_gets_alone(n_many: li
     firsts = [TEXT[row : row + n] for row, n in enumerate(held)]
     more = [TEXT[40 + row : 40 + row + n] for row, n in enumerate(sizes)]
     cache = SlotCache()
+    n_many.clear()
     forward(model, cache, firsts, [0] * 4)
     logits = forward(model, cache, more, held)
-    n_many.clear()
+    assert len(n_many) == 2, "it took another way"
     for row, pieces in enumerate(zip(firsts, more, strict=True)):
         want = exact(model, pieces)[-1] @ model.lm_head.weight.double().T
         assert float((logits[row] - want).abs().mean() / want.abs().mean()) < 0.02
@@ -172,7 +175,52 @@ def test_keys_are_taken_by_what_is_seen_however_large_scores_are() -> None:
     assert error(got, want) < 1.1 * error(states(model, [TEXT[:60]], is_shared=True), want) < 0.2
 
 
-def test_what_a_thread_needs_of_its_own_has_room_for_what_is_put_there() -> None:
-    size, n_spread, n = 64, 96, many_heads.QUERIES
-    parts = n * size * 2, n * size * 4, n * 3 * 2 * 8, n_spread // 32 * 8, 63, n * n_spread * 4, n * n_spread * 2
-    assert many_heads.bytes_of_queries(size, n_spread) >= sum(parts)
+@pytest.mark.parametrize(("n_queries", "n_keys", "size"), [(4, 4, 32), (6, 2, 32), (7, 1, 64), (2, 1, 128), (5, 1, 32)])
+def test_any_number_of_queries_shares_a_key_of_any_size(n_queries: int, n_keys: int, size: int) -> None:
+    sizes = {"num_attention_heads": n_queries, "num_key_value_heads": n_keys, "head_dim": size,
+             "hidden_size": 32 * n_queries}  # fmt: skip
+    model = of_blocks(transformers.LlamaConfig(**SHARED | sizes), Kind.Q4_1)
+    pieces = [TEXT[:61], TEXT[61:99], *([token] for token in TEXT[99:103])]
+    assert model.model.forward.compiled.additions(97) is not None
+    assert error(states(model, pieces), exact(model, pieces)) < 0.02
+
+
+@pytest.mark.parametrize(("n_queries", "n_keys", "size"), [(4, 2, 80), (4, 4, 48)])
+def test_other_heads_go_another_way_and_come_out_the_same(n_queries: int, n_keys: int, size: int) -> None:
+    sizes = {"num_attention_heads": n_queries, "num_key_value_heads": n_keys, "head_dim": size,
+             "hidden_size": 32 * n_queries}  # fmt: skip
+    model = of_blocks(transformers.LlamaConfig(**SHARED | sizes), Kind.Q4_1)
+    taken = model.model.forward.compiled
+    assert taken is None or taken.additions(97) is None
+    assert error(states(model, [TEXT[:99]]), exact(model, [TEXT[:99]])) < 0.03
+
+
+def test_an_adapter_adds_to_trees_what_it_adds_layer_by_layer(n_many: list[tuple[Any, ...]]) -> None:
+    model = of_blocks(CONFIGS["qwen2"], Kind.Q4_1)
+    trees = [(TEXT[50:83], [TEXT[1:9], TEXT[4:5]]), (TEXT[83:99], [TEXT[20:60]])]
+    plain, layout = of_trees(model, TEXT[:30], trees)
+    adapter(model, 1, is_whole=True)
+    n_many.clear()
+    got, _ = of_trees(model, TEXT[:30], trees)
+    assert len(n_many) == 2, "it took another way"
+    taken = model.model.forward
+    compiled, taken.compiled = taken.compiled, None
+    want, _ = of_trees(model, TEXT[:30], trees)
+    taken.compiled = compiled
+    changed = (want - plain).float().abs().mean()
+    assert changed > 0.05 * plain.float().abs().mean() and (got - want).float().abs().mean() < 0.1 * changed
+
+
+def test_models_that_are_made_meanwhile_change_nothing() -> None:
+    """transformers sets torch's default dtype, of all threads, while it makes a model."""
+    model = of_blocks(CONFIGS["qwen3"], Kind.Q4_1)
+    want = states(model, [TEXT[:70], TEXT[70:75]])
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        got = states(model, [TEXT[:70], TEXT[70:75]])
+        linear = model.model.layers[0].mlp.up_proj
+        ones = torch.ones(40, 256, dtype=torch.bfloat16)
+        assert torch.allclose(linear(ones)[0].float(), linear(ones[:1])[0].float(), rtol=0.02, atol=0.1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(got, want)

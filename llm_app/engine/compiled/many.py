@@ -9,7 +9,7 @@ from llm_app.engine.compiled import team
 from llm_app.engine.compiled.curves import gated
 from llm_app.engine.compiled.heads import attend, place
 from llm_app.engine.compiled.layers import layers_at
-from llm_app.engine.compiled.many_heads import attend_many, pack_groups, spread
+from llm_app.engine.compiled.many_heads import attend_together, pack_groups, spread
 from llm_app.engine.compiled.numbers import PLAIN, norm, one_over_length
 from llm_app.engine.compiled.panels import STEPS, SUIT, TILE_GROUP, WIDTH, ahead_of, multiply_panel, unpacked
 from llm_app.engine.compiled.products import GROUP
@@ -163,9 +163,11 @@ def _through_many(tasks: Any) -> None:
         for unit in range(*team.share(task.n_tokens * task.n_keys)):
             place(task, layer, keys, values, unit % task.n_tokens, unit // task.n_tokens)
         team.wait_for_all()
+        if task.last_norm != 0 and number == task.end_layer - 1 and task.n_reads == 0:
+            return  # keys and values were all that was asked for
         if task.n_spread > 0:
             spread(task, layer, keys, values)
-            attend_many(task, layer)
+            attend_together(task, layer)
         else:
             for unit in range(*team.share(task.n_tokens * task.n_keys)):
                 attend(task, layer, keys, values, unit % task.n_tokens, unit // task.n_tokens)

@@ -173,7 +173,7 @@ def pack_groups(x: int, n: int, first: int, groups: int, token: int, block: int,
 
 
 @njit(**PLAIN)
-def attend_many(task: Any, layer: Any) -> None:
+def attend_together(task: Any, layer: Any) -> None:
     """All queries of the pass, this thread's share: by turns, since later tokens see more keys."""
     n_rows, n_shared = task.n_tokens // task.n_new, task.n_queries // task.n_keys
     n_blocks = (task.n_new * n_shared + QUERIES - 1) // QUERIES

@@ -57,15 +57,6 @@ def norm(x: Any, weight: int, eps: float) -> None:
 
 
 @njit(**SUM)
-def total(x: Any) -> Any:
-    """Of some numbers."""
-    result = np.float32(0)
-    for i in range(len(x)):
-        result += x[i]
-    return result
-
-
-@njit(**SUM)
 def product(x: Any, y: Any) -> Any:
     """The inner product of some numbers with as many others."""
     result = np.float32(0)
@@ -80,15 +71,6 @@ def product_with(x: Any, bits: Any) -> Any:
     result = np.float32(0)
     for i in range(len(x)):
         result += x[i] * wide(bits[i])
-    return result
-
-
-@njit(**(SUM | {"fastmath": {"reassoc", "nsz", "nnan"}}))
-def largest(x: Any) -> Any:
-    """Of some numbers; any of them where one is NaN."""
-    result = np.float32(-np.inf)
-    for i in range(len(x)):
-        result = max(result, x[i])
     return result
 
 

@@ -140,7 +140,7 @@ def _unpacking(n_bits: int) -> Callable[..., None]:
     """The function (tile, groups, out): a tile of so many bits to one of bfloat16, at `out`."""
 
     @intrinsic
-    def unpacked(_typing: Any, tile: Any, groups: Any, out: Any) -> Any:
+    def to_tile(_typing: Any, tile: Any, groups: Any, out: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
             tile, groups, out = arguments
 
@@ -158,7 +158,7 @@ def _unpacking(n_bits: int) -> Callable[..., None]:
 
         return types.void(*[types.intp] * 3), generate
 
-    made: Callable[..., None] = unpacked
+    made: Callable[..., None] = to_tile
     return made
 
 
@@ -226,8 +226,8 @@ def ahead_of(matrix: Any, panel: int, i: int) -> int:
 
     Else unpacking that would wait for memory, whose turn this is not.
     """
-    n_lines, n_bytes = AHEAD * matrix.groups, panel_bytes(matrix)
-    return matrix.tiles + (panel + 1) * n_bytes + min(i, n_bytes // LINE // n_lines) * n_lines * LINE
+    at_once, n_bytes = AHEAD * matrix.groups * LINE, panel_bytes(matrix)
+    return matrix.tiles + (panel + 1) * n_bytes + min(i, (n_bytes - 1) // at_once) * at_once
 
 
 @njit(**PLAIN)

@@ -29,9 +29,9 @@ LAYER = np.dtype([
 # `rows` and `positions`; and room for what is computed on the way: what norms give and what stands behind
 # them, `joint` queries, keys and values, `small` what an adapter's first half gives, and of each thread `own_bytes` of
 # its own and `n_scores` scores of three queries. Of many tokens also `read_keys` and `read_values`, as products read
-# them, of each row and head for `n_spread` positions; `reads`, the tokens to which the last layer goes on from its
-# attention, all where `n_reads` is 0; and `sees` (tokens, 3, 3), 0 for tokens that see what stands before them: of
-# three stretches of keys the first, that behind the last, and how far before the token the first one stands.
+# them, of each row and head for `n_spread` positions; `reads`, rising, the tokens with which the last layer goes on
+# from its attention, all where `n_reads` is -1; and `sees` (tokens, 3, 3), 0 for tokens that see what stands before
+# them: of three stretches of keys the first, that behind the last, and how far before the token the first one stands.
 PASS = np.dtype([
     *((name, "i8") for name in (
         "layers", "first_layer", "end_layer", "last_norm", "keys", "values", "row_stride", "head_stride", "states",

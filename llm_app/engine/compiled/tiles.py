@@ -102,7 +102,7 @@ class Tiles:
         (block, n_padded), is_many, n_threads = blocks, dtype == torch.bfloat16, team.n_threads()
         x = x.float().contiguous()
         pairs = torch.empty(n_padded, n_in // 2, dtype=torch.int32)
-        sums, out = torch.empty(n_padded, n_in // GROUP), torch.empty(n_padded, n_out, dtype=dtype)
+        sums, out = x.new_empty(n_padded, n_in // GROUP), torch.empty(n_padded, n_out, dtype=dtype)
         own_bytes = 2 * n_in // GROUP * panels.TILE_GROUP + block * panels.WIDTH * 4
         own = torch.empty(n_threads * own_bytes if is_many else 0, dtype=torch.uint8)
         task = np.array(
