@@ -261,3 +261,11 @@ def with_factors(source: Path, path: Path, factors: np.ndarray) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def test_matrices_that_are_no_blocks_are_told_and_the_precision_is_theirs(tiny_llama: Path, settings: Settings) -> None:
+    tiny.make_gguf(tiny_llama, settings.models / "plain.gguf", kind="F16")
+    loaded = load_model(ModelConfig("plain.gguf"), settings)
+    n_linear = sum(isinstance(module, torch.nn.Linear) for module in loaded.model.modules())
+    assert loaded.precision == "bf16" and loaded.identity.quantization == "bf16"
+    assert f"layers dequantised to bf16: {n_linear} (stored as F16)" in loaded.notes

@@ -1,8 +1,8 @@
 """What is compiled for this processor: products with blocks, and passes through layers of them.
 
 Numba compiles the functions of this package when it is first imported, some twenty-five seconds, and keeps what it
-made in `NUMBA_CACHE_DIR`, beside the source or in the program's own folder: safe to delete. They compute on addresses of
-torch's memory; `team` runs them on torch's own threads.
+made in `NUMBA_CACHE_DIR`, beside the source or in the program's own folder: safe to delete. They compute on addresses
+of torch's memory; `team` runs them on torch's own threads.
 """
 
 import hashlib
