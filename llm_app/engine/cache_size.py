@@ -1,8 +1,11 @@
 """How large a store of keys or values is made."""
 
+from math import prod
+
 from torch import Tensor
 
 ROW_STEP, POSITION_STEP = 4, 256
+SMALL = 1 << 17  # numbers of a store; what is larger is sooner made one by one
 
 
 def rounded(n_rows: int, length: int) -> tuple[int, int]:
@@ -27,8 +30,9 @@ def grown(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> Tensor:
 
 
 def all_grown(held: dict[int, Tensor], n_layers: int, new: Tensor, n_rows: int, length: int) -> dict[int, Tensor]:
-    """The same of all layers, in one piece where there are none yet: one by one they take some milliseconds."""
-    if held:
-        return {layer: grown(held.get(layer), new, n_rows, length) for layer in range(n_layers)}
+    """The same of all layers, in one piece where they are new and small: one by one they take some milliseconds."""
     rows, n_positions = rounded(n_rows, length)
-    return dict(enumerate(new.new_zeros(n_layers, rows, new.shape[1], n_positions, new.shape[3])))
+    shape = rows, new.shape[1], n_positions, new.shape[3]
+    if held or prod(shape) > SMALL:
+        return {layer: grown(held.get(layer), new, n_rows, length) for layer in range(n_layers)}
+    return dict(enumerate(new.new_zeros(n_layers, *shape)))

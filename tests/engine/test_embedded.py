@@ -12,7 +12,7 @@ from llm_app import chat
 from llm_app.config import ModelConfig, SamplingConfig, Settings
 from llm_app.engine import catalog, compact
 from llm_app.engine.host import Host
-from llm_app.engine.packed import only_blocks
+from llm_app.engine.packed import copy_bytes, only_blocks
 from llm_app.engine.scoring import rolling
 from llm_app.messages import Message
 from tests.running import ids_of, text_of
@@ -119,9 +119,10 @@ def test_the_default_precision_costs_less_than_half_a_percent_of_perplexity_on_w
         pass
     loaded = packed_host.loaded
     assert loaded.precision == "gguf"
-    with_copies = perplexity(packed_host, ids)
-    with only_blocks(loaded.model, *compact.joined(loaded.model)):
-        through_blocks = perplexity(packed_host, ids)
+    found = [perplexity(packed_host, ids)]
+    if copy_bytes(loaded.model, *compact.joined(loaded.model)):
+        with only_blocks(loaded.model, *compact.joined(loaded.model)):
+            found.append(perplexity(packed_host, ids))
     packed_host.unload()
-    print(f"{len(ids):,} tokens: {exact:.4f} exact, {with_copies:.4f} copies, {through_blocks:.4f} blocks")
-    assert abs(with_copies / exact - 1) < 0.005 and abs(through_blocks / exact - 1) < 0.005
+    print(f"{len(ids):,} tokens: {exact:.4f} exact, {found} (with copies and without, where there are some)")
+    assert all(abs(each / exact - 1) < 0.005 for each in found)
