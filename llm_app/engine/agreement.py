@@ -59,14 +59,15 @@ def agrees(body: Any, taken: Pass) -> bool:
                 found.append(taken.compiled(x[: its.n_new], rotation, its_cache, its, pairs, number))
         if any(_is_other(each, out[: len(each)], x[: len(each)]) for each in found):
             return False
-        if not _branches_agree(taken, layer, number, ids[0].tolist(), x):
+        is_first = layer.window not in {each.window for each in taken.layers[:number]}
+        if is_first and not _branches_agree(taken, layer, number, ids[0].tolist(), x):
             return False
     # One more token of each row: the way of single tokens against what was just compared.
     return taken.one_each is None or _goes_alone(taken, taken.one_each, seen[0][0], n_tokens)
 
 
 def _branches_agree(taken: Pass, layer: Any, number: int, ids: list[int], x: Tensor) -> bool:
-    """Whether the tokens of a tree get what the layer by itself gives them."""
+    """Whether the tokens of a tree get what the layer by itself gives them: asked once for each kind of window."""
     pairs = None if taken.compiled is None else taken.compiled.additions(len(ids), is_tree=True)
     if taken.compiled is None or pairs is None:
         return True
