@@ -80,7 +80,7 @@ def a_classifier_is_trained_stopped_and_resumed(visitor: Visitor) -> None:
     mode(visitor, "mode_classify_train")
     visitor.unfold(visitor.fold_named("classify_training_fold"))
     visitor.choose("#classifier-method", visitor.word("train_method_lstm"))
-    for field, value in (("name", "mine"), ("epochs", "200")):
+    for field, value in (("name", "mine"), ("epochs", "400")):
         visitor.fill(f"#classifier-{field}", value)
     expect(page.locator("#classifier-method")).to_contain_text(visitor.label(ClassifierConfig, "method"))
     visitor.stage("classify-6-settings")
