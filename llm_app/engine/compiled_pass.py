@@ -20,7 +20,7 @@ from llm_app.engine.compiled.keys import MOST_QUERIES
 from llm_app.engine.compiled.layers import through
 from llm_app.engine.compiled.many import through_many
 from llm_app.engine.compiled.many_heads import bytes_of_queries
-from llm_app.engine.compiled.products import GROUP
+from llm_app.engine.compiled.products import GROUP, STEPS
 from llm_app.engine.compiled.records import LAYER, PASS
 from llm_app.engine.compiled.tiles import blocks_for
 from llm_app.engine.compiled.vectors import LANES
@@ -142,7 +142,7 @@ class CompiledPass:
         n_read = len(layout.starts) * n_keys * n_spread * size // 2
         task, held = self._room(
             n_padded, layout, n_threads, own=n_threads * own // 4, read_keys=n_read, read_values=n_read,
-            small=n_padded * max((each.rank for each in added), default=0) * panels.STEPS,
+            small=n_padded * max((each.rank for each in added), default=0) * STEPS,
         )  # fmt: skip
         task["n_tokens"], task["n_padded"], task["block"], task["own_bytes"] = n_tokens, n_padded, block, own
         task["n_spread"] = n_spread

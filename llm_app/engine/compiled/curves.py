@@ -9,8 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from llm_app.engine.compiled.panels import BLOCKS, STEPS, pair_up
-from llm_app.engine.compiled.products import GROUP
+from llm_app.engine.compiled.panels import BLOCKS, pair_up
+from llm_app.engine.compiled.products import GROUP, STEPS
 from llm_app.engine.compiled.vectors import (
     FLOATS,
     INT,

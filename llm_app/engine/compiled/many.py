@@ -11,8 +11,8 @@ from llm_app.engine.compiled.heads import attend, place
 from llm_app.engine.compiled.layers import layers_at
 from llm_app.engine.compiled.many_heads import attend_together, pack_groups, spread
 from llm_app.engine.compiled.numbers import PLAIN, norm, one_over_length
-from llm_app.engine.compiled.panels import STEPS, SUIT, TILE_GROUP, WIDTH, ahead_of, multiply_panel, unpacked
-from llm_app.engine.compiled.products import GROUP
+from llm_app.engine.compiled.panels import SUIT, TILE_GROUP, WIDTH, ahead_of, multiply_panel, unpacked
+from llm_app.engine.compiled.products import GROUP, STEPS
 from llm_app.engine.compiled.records import PASS
 from llm_app.engine.compiled.vectors import floats, longs
 

@@ -13,8 +13,8 @@ from numba import carray, njit
 from llm_app.engine.compiled import team
 from llm_app.engine.compiled.curves import exponentials_of_text, exponentials_of_tree, peak_of_text, peak_of_tree
 from llm_app.engine.compiled.numbers import PLAIN
-from llm_app.engine.compiled.panels import BLOCKS, STEPS, TILE_GROUP, WIDTH, multiply_listed, multiply_panel, packed
-from llm_app.engine.compiled.products import GROUP
+from llm_app.engine.compiled.panels import BLOCKS, TILE_GROUP, WIDTH, multiply_listed, multiply_panel, packed
+from llm_app.engine.compiled.products import GROUP, STEPS
 from llm_app.engine.compiled.vectors import LANES, floats, ints, longs, shorts
 
 QUERIES = BLOCKS[0]  # at once

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from llm_app.engine.compiled.numbers import PLAIN
-from llm_app.engine.compiled.products import BFLOAT, GROUP, HAS_DOT, PAIRS, Dot, group_bytes
+from llm_app.engine.compiled.products import BFLOAT, HAS_DOT, PAIRS, STEPS, Dot, group_bytes
 from llm_app.engine.compiled.team import IS_ALONE
 from llm_app.engine.compiled.vectors import (
     BYTES,
@@ -40,7 +40,6 @@ SUIT = HAS_DOT and not IS_ALONE and not llvmlite.binding.get_host_cpu_features()
 LEAST = 25  # tokens; of fewer, a pass is sooner done that reads blocks as they are
 WIDTH = 2 * LANES  # outputs of a panel
 BLOCKS = 12, 11, 10, 9  # tokens that are multiplied at once: with two vectors of weights they fill the registers
-STEPS = GROUP // 2
 TILE_GROUP = STEPS * 4 * LANES  # bytes of a tile's group
 LINE = 64  # bytes that come from memory together
 AHEAD = 4  # lines

@@ -33,7 +33,7 @@ from llm_app.engine.compiled.vectors import (
 )
 
 GROUP = 32
-_HALF = GROUP // 2
+STEPS = GROUP // 2  # of a group: each takes two inputs of every output
 
 
 class _BFloat(ir.Type):
@@ -148,13 +148,13 @@ class _Product:
     def _with_group(self, group: ir.Value, totals: Sequence[ir.Value]) -> list[ir.Value]:
         builder, n_tokens = self._builder, self._n_tokens
         start = builder.add(self._tile, builder.mul(group, index(group_bytes(self._n_bits))))
-        pairs = builder.add(self._pairs, builder.mul(group, index(4 * _HALF * n_tokens)))
+        pairs = builder.add(self._pairs, builder.mul(group, index(4 * STEPS * n_tokens)))
         has_scales = self._n_bits < 16
         parts = [vector(0.0)] * n_tokens if has_scales else list(totals)
-        for j in range(_HALF):
+        for j in range(STEPS):
             weights = self._weights(start, j)
             for i in range(n_tokens):
-                pair = load(builder, builder.add(pairs, index(4 * (i * _HALF + j))), INT, 4)
+                pair = load(builder, builder.add(pairs, index(4 * (i * STEPS + j))), INT, 4)
                 parts[i] = self._dot(parts[i], weights, pair)
         if not has_scales:
             return parts
@@ -176,7 +176,7 @@ class _Product:
         if self._n_bits == 16:
             return self._dot.of_pairs(load(builder, builder.add(start, index(4 * LANES * j)), INTS, 4))
         header = 2 * LANES * (2 if self._n_bits == 4 else 1)
-        at = [builder.add(start, index(header + LANES * place)) for place in (j, j + _HALF)]
+        at = [builder.add(start, index(header + LANES * place)) for place in (j, j + STEPS)]
         if self._n_bits == 8:
             return self._dot.of_bytes(*(builder.sext(load(builder, each, BYTES), INTS) for each in at))
         both = builder.zext(load(builder, at[0], BYTES), INTS)
@@ -188,4 +188,4 @@ def group_bytes(n_bits: int) -> int:
     """Of a tile's group: scales, offsets if of four bits, values; or values alone."""
     if n_bits == 16:
         return LANES * 2 * GROUP
-    return LANES * (4 + _HALF if n_bits == 4 else 2 + GROUP)
+    return LANES * (4 + STEPS if n_bits == 4 else 2 + GROUP)

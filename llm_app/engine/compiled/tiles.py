@@ -12,11 +12,9 @@ from torch import Tensor
 
 from llm_app.engine.compiled import panels, team
 from llm_app.engine.compiled.numbers import PLAIN, rounded, total_rounded
-from llm_app.engine.compiled.products import GROUP, group_bytes, tile_product
+from llm_app.engine.compiled.products import GROUP, STEPS, group_bytes, tile_product
 from llm_app.engine.compiled.records import TASK
 from llm_app.engine.compiled.vectors import LANES, floats, ints
-
-HALF = GROUP // 2
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Tiles:
         n_bits = 8 if offsets is None else 4
         headers = [scales] if offsets is None else [scales, offsets]
         parts = [each.astype(np.float16)[..., None].view(np.uint8) for each in headers]
-        values = quants if offsets is None else quants[..., :HALF] | quants[..., HALF:] << 4
+        values = quants if offsets is None else quants[..., :STEPS] | quants[..., STEPS:] << 4
         n_tiles, n_groups = len(quants) // LANES, quants.shape[1]
         # (tiles, lanes, groups, values) to (tiles, groups, values, lanes)
         sides = [
@@ -48,7 +46,7 @@ class Tiles:
     def of_dense(cls, weight: Tensor) -> "Tiles":
         """From a matrix (n_out, n_in), in bfloat16."""
         n_out, n_in = weight.shape
-        sides = weight.detach().to(torch.bfloat16).view(n_out // LANES, LANES, n_in // GROUP, 2, HALF)
+        sides = weight.detach().to(torch.bfloat16).view(n_out // LANES, LANES, n_in // GROUP, 2, STEPS)
         data = sides.permute(0, 2, 4, 1, 3).contiguous()  # (tiles, groups, steps, lanes, sides)
         return cls(data.view(torch.uint8).view(n_out // LANES, n_in // GROUP, -1), 16)
 
@@ -70,7 +68,7 @@ class Tiles:
         """The matrix in float32."""
         if self.n_bits == 16:
             n_tiles, n_groups, _ = self.data.shape
-            sides = self.data.view(torch.bfloat16).view(n_tiles, n_groups, HALF, LANES, 2)
+            sides = self.data.view(torch.bfloat16).view(n_tiles, n_groups, STEPS, LANES, 2)
             return sides.permute(0, 3, 1, 4, 2).reshape(self.shape).float()
         n_tiles, n_groups, _ = self.data.shape
         n_headers = 2 if self.n_bits == 4 else 1
@@ -175,7 +173,7 @@ def _multiply_16(tile: int, groups: int, block: int, pairs: int, sums: int, out:
 def multiply(tile: int, n_bits: int, groups: int, block: int, n_padded: int, read: Any, out: int, stride: int) -> None:
     """A tile with all tokens; `stride` in bytes."""
     for first in range(0, n_padded, block):
-        pairs, sums, to = read.pairs + first * groups * HALF * 4, read.sums + first * groups * 4, out + first * stride
+        pairs, sums, to = read.pairs + first * groups * STEPS * 4, read.sums + first * groups * 4, out + first * stride
         if n_bits == 4:
             _multiply_4(tile, groups, block, pairs, sums, to, stride)
         elif n_bits == 8:
@@ -191,9 +189,9 @@ def pack(x: Any, first: int, end: int, token: int, block: int, to: Any) -> None:
     start = (token // block) * groups * block + token % block
     totals = carray(floats(to.sums + token * groups * 4), groups)
     for group in range(first, end):
-        pairs = carray(ints(to.pairs + (start + group * block) * HALF * 4), HALF)
-        for j in range(HALF):
-            low, high = rounded(x[group * GROUP + j]), rounded(x[group * GROUP + HALF + j])
+        pairs = carray(ints(to.pairs + (start + group * block) * STEPS * 4), STEPS)
+        for j in range(STEPS):
+            low, high = rounded(x[group * GROUP + j]), rounded(x[group * GROUP + STEPS + j])
             pairs[j] = (low >> np.uint32(16)) | high
         totals[group] = total_rounded(x[group * GROUP : (group + 1) * GROUP])
 
@@ -228,7 +226,7 @@ def _through_panels(tasks: Any) -> None:
     for panel in range(*team.share(task.n_tiles // 2)):
         at = panels.unpacked(task, panel, own)
         for token in range(0, task.n_padded, task.block):
-            pairs = task.read.pairs + token * groups * HALF * 4
+            pairs = task.read.pairs + token * groups * STEPS * 4
             ahead = panels.ahead_of(task, panel, token // task.block)
             panels.multiply_panel(at, groups, task.block, pairs, made, panels.WIDTH * 4, ahead)
             for i in range(min(task.block, task.n_tokens - token)):
