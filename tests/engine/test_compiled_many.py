@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from llm_app.engine import compact, compiled_pass
 from llm_app.engine.branches import Branch, Reading, TreeLayout
-from llm_app.engine.compiled import panels, team
+from llm_app.engine.compiled import panels
 from llm_app.engine.compiled.tiles import Tiles
 from llm_app.engine.forward import Layout, SlotCache, forward
 from tests.engine.test_compiled_adapters import adapter
-from tests.engine.test_compiled_pass import CONFIGS, SHARED, error, exact, of_blocks, states
+from tests.engine.test_compiled_pass import CONFIGS, SHARED, error, exact, of_blocks, states, with_threads
 from tests.engine.test_packed import KINDS
 from tests.running import watched
 
@@ -62,15 +62,8 @@ def test_rows_that_hold_and_get_more_or_less_get_what_each_gets_alone(n_many: li
 
 
 def test_any_number_of_threads_and_any_company_give_the_same_bits() -> None:
-    model, found = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), []
-    before = torch.get_num_threads()
-    try:
-        for n in (1, 2, 3):
-            torch.set_num_threads(n)
-            assert team.n_threads() == n
-            found.append(states(model, [TEXT[:70], TEXT[70:101]]))
-    finally:
-        torch.set_num_threads(before)
+    model = of_blocks(CONFIGS["qwen3"], Kind.Q4_1)
+    found = with_threads(lambda: states(model, [TEXT[:70], TEXT[70:101]]))
     assert all(torch.equal(each, found[0]) for each in found)
     assert torch.equal(states(model, [TEXT[:70], TEXT[70:101]], n_rows=3, first_row=2), found[0])
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +148,23 @@ def test_a_token_gets_the_same_bits_in_any_company(family: str, n_runs: list[tup
         assert len(n_runs) == len(pieces)
 
 
-def test_any_number_of_threads_gives_the_same_bits() -> None:
-    model, found = of_blocks(CONFIGS["qwen3"], Kind.Q4_1), []
+def with_threads(made: Callable[[], Tensor]) -> list[Tensor]:
+    """What comes of it with one, two and three threads."""
+    found: list[Tensor] = []
     before = torch.get_num_threads()
     try:
         for n in (1, 2, 3):
             torch.set_num_threads(n)
             assert team.n_threads() == n
-            found.append(states(model, [PROMPT, [1], [2]], n_rows=3))
+            found.append(made())
     finally:
         torch.set_num_threads(before)
+    return found
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    model = of_blocks(CONFIGS["qwen3"], Kind.Q4_1)
+    found = with_threads(lambda: states(model, [PROMPT, [1], [2]], n_rows=3))
     assert all(torch.equal(each, found[0]) for each in found)
 
 

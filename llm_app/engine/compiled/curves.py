@@ -184,21 +184,39 @@ peak_of_text, peak_of_tree = _peak(1), _peak(3)
 exponentials_of_text, exponentials_of_tree = _exponentials(1), _exponentials(3)
 
 
+def _silu(builder: ir.IRBuilder, gate: ir.Value) -> ir.Value:
+    one = vector(1.0)
+    small = _exp(builder, builder.fsub(vector(-0.0), _of(builder, "fabs", gate)))
+    share = builder.select(builder.fcmp_ordered(">=", gate, vector(0.0)), one, small)
+    return builder.fdiv(builder.fmul(gate, share), builder.fadd(one, small))
+
+
+def _gated(builder: ir.IRBuilder, gate: ir.Value, up: ir.Value, i: int) -> ir.Value:
+    """silu(gate) * up of the `i`-th sixteen numbers at two addresses."""
+    gate, up = (load(builder, builder.add(each, index(4 * LANES * i)), FLOATS, 4) for each in (gate, up))
+    return builder.fmul(_silu(builder, gate), up)
+
+
 @intrinsic
-def gated(_typing: Any, gate: Any, up: Any, pairs: Any) -> Any:
-    """(gate, up, pairs): silu(gate) * up of a group, packed at `pairs`."""
+def gated(_typing: Any, gate: Any, up: Any, to: Any) -> Any:
+    """(gate, up, to): silu(gate) * up of sixteen numbers, at `to` in float32."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        sides, one = [], vector(1.0)
-        for offset in (0, 4 * LANES):
-            gate, up = (load(builder, builder.add(each, index(offset)), FLOATS, 4) for each in arguments[:2])
-            small = _exp(builder, builder.fsub(vector(-0.0), _of(builder, "fabs", gate)))
-            share = builder.select(builder.fcmp_ordered(">=", gate, vector(0.0)), one, small)
-            silu = builder.fdiv(builder.fmul(gate, share), builder.fadd(one, small))
-            sides.append(builder.fmul(silu, up))
-        pair_up(builder, sides[0], sides[1], arguments[2])
+        gate, up, to = arguments
+        store(builder, _gated(builder, gate, up, 0), to)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 3), generate
 
 
+@intrinsic
+def gated_pairs(_typing: Any, gate: Any, up: Any, pairs: Any) -> Any:
+    """(gate, up, pairs): the same of a group, packed at `pairs`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+        gate, up, pairs = arguments
+        low, high = (_gated(builder, gate, up, i) for i in range(2))
+        pair_up(builder, low, high, pairs)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 3), generate

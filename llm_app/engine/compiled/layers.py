@@ -8,13 +8,13 @@ the norm of each token; queries, keys and values; attention of each token's head
 from typing import Any
 
 import numba
-import numpy as np
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
 from llm_app.engine.compiled import team
+from llm_app.engine.compiled.curves import gated
 from llm_app.engine.compiled.heads import attend, place
-from llm_app.engine.compiled.numbers import PLAIN, exp, norm, one_over_length, product
+from llm_app.engine.compiled.numbers import PLAIN, norm, one_over_length, product
 from llm_app.engine.compiled.products import GROUP, group_bytes
 from llm_app.engine.compiled.records import LAYER, PASS
 from llm_app.engine.compiled.tiles import multiply, pack
@@ -120,7 +120,6 @@ def _gate(task: Any, matrix: Any, read: Any, made: Any) -> None:
     _reduce(task, matrix, read.plain)
     groups, own = matrix.n_tiles * LANES // 2 // GROUP, _own(task)
     first, end = team.share(groups)
-    sides = carray(floats(own), (4, task.n_padded, LANES))  # gate, gate, up, up
     plain = carray(floats(made.plain), (task.n_tokens, groups * GROUP))
     for group in range(first, end):
         for i in range(4):
@@ -128,11 +127,9 @@ def _gate(task: Any, matrix: Any, read: Any, made: Any) -> None:
             _outputs(task, matrix, read, tile, own + i * task.n_padded * LANES * 4, LANES * 4)
         for token in range(task.n_tokens):
             for i in range(2):
-                for lane in range(LANES):
-                    gate = sides[i, token, lane]
-                    small = exp(-abs(gate))
-                    share = (np.float32(1) if gate >= 0 else small) / (np.float32(1) + small)
-                    plain[token, group * GROUP + i * LANES + lane] = sides[2 + i, token, lane] * gate * share
+                gate = own + (i * task.n_padded + token) * LANES * 4  # gate, gate, up, up
+                up = gate + 2 * task.n_padded * LANES * 4
+                gated(gate, up, made.plain + ((token * groups + group) * GROUP + i * LANES) * 4)
             pack(plain[token], group, group + 1, token, task.block, made)
     team.wait_for_all()
 

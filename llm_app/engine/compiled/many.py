@@ -6,7 +6,7 @@ import numba
 from numba import carray, cfunc, njit, types
 
 from llm_app.engine.compiled import team
-from llm_app.engine.compiled.curves import gated
+from llm_app.engine.compiled.curves import gated_pairs
 from llm_app.engine.compiled.heads import attend, place
 from llm_app.engine.compiled.layers import layers_at
 from llm_app.engine.compiled.many_heads import attend_together, pack_groups, spread
@@ -127,7 +127,7 @@ def _gate(task: Any, matrix: Any) -> None:
             made = task.inner.pairs + (token * n_panels + panel * task.block) * STEPS * 4
             for i in range(task.block):
                 gate = sides_at + i * WIDTH * 4
-                gated(gate, gate + task.block * WIDTH * 4, made + i * STEPS * 4)
+                gated_pairs(gate, gate + task.block * WIDTH * 4, made + i * STEPS * 4)
     team.wait_for_all()
 
 

@@ -26,19 +26,6 @@ def wide(bits: int) -> float:
     return float_of(np.uint32(bits) << np.uint32(16))
 
 
-@njit(inline="always", **PLAIN)
-def exp(x: Any) -> Any:
-    """Of numbers up to 0, within 3e-7 of the exact one's size; a polynomial, which the compiler makes vectors of."""
-    scaled = max(x, np.float32(-87)) * np.float32(1.44269504)
-    whole = np.floor(scaled + np.float32(0.5))
-    part = (scaled - whole) * np.float32(0.69314718)
-    result = np.float32(1 / 720) + part * np.float32(1 / 5040)
-    result = np.float32(1 / 24) + part * (np.float32(1 / 120) + part * result)
-    result = np.float32(1 / 2) + part * (np.float32(1 / 6) + part * result)
-    result = np.float32(1) + part * (np.float32(1) + part * result)
-    return result * float_of(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
-
-
 @njit(**SUM)
 def one_over_length(x: Any, eps: float) -> Any:
     """Of numbers, what makes the mean of their squares 1."""
