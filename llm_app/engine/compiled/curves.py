@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 from llm_app.engine.compiled.panels import BLOCKS, pair_up
 from llm_app.engine.compiled.products import GROUP, STEPS
 from llm_app.engine.compiled.vectors import (
+    FLOAT,
     FLOATS,
     INT,
     INTS,
@@ -27,9 +28,10 @@ from llm_app.engine.compiled.vectors import (
 )
 
 BLOCK_BYTES = BLOCKS[0] * STEPS * 4  # of a group of a block
-_LOG2_E, _LN_2 = 1.4426950408889634, 0.6931471805599453
-_LEAST = -87.0  # below it the exponential is 0 here; float32 holds it down to there
-_TAYLOR = [1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0]
+_LOG2_E = 1.4426950408889634
+_LEAST = -126.0  # powers of two below it are 0 here, as float32 holds no more of them in full
+# 2 to the x, from -1/2 to 1/2: of all polynomials with so many terms, 1 at 0, that with the least relative error, 9e-8.
+_POWER = [0.001326472714, 0.00967151264, 0.05550733744, 0.2402224209, 0.6931469776, 1.0]
 
 
 def _of(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
@@ -38,17 +40,28 @@ def _of(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), values)
 
 
-def _exp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """Of numbers up to 0, -inf too, within 3e-7 of the exact one's size."""
-    scaled = builder.fmul(x, vector(_LOG2_E))
-    whole = _of(builder, "floor", builder.fadd(scaled, vector(0.5)))
-    part = builder.fmul(builder.fsub(scaled, whole), vector(_LN_2))
-    result: ir.Value = vector(_TAYLOR[0])
-    for factor in _TAYLOR[1:]:
+def _power(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """2 to the x, for x below 128, -inf too, within 2e-7 of the exact one's size."""
+    whole = _of(builder, "roundeven", x)
+    part = builder.fsub(x, whole)
+    result: ir.Value = vector(_POWER[0])
+    for factor in _POWER[1:]:
         result = multiply_add(builder, part, result, vector(factor))
-    power = builder.shl(builder.add(builder.fptosi(whole, INTS), vector(127, INTS)), vector(23, INTS))
-    result = builder.fmul(result, builder.bitcast(power, FLOATS))
-    return builder.select(builder.fcmp_ordered(">", x, vector(_LEAST)), result, vector(0.0))
+    exponent = builder.shl(builder.fptosi(whole, INTS), vector(23, INTS))
+    result = builder.bitcast(builder.add(builder.bitcast(result, INTS), exponent), FLOATS)
+    return builder.select(builder.fcmp_ordered(">=", x, vector(_LEAST)), result, vector(0.0))
+
+
+class _Exponential:
+    """exp(scale * (x - most)) of vectors."""
+
+    def __init__(self, builder: ir.IRBuilder, scale: ir.Value, most: ir.Value) -> None:
+        self._builder = builder
+        self._factor = splat(builder, builder.fmul(scale, ir.Constant(FLOAT, _LOG2_E)))
+        self._below = builder.fsub(vector(-0.0), builder.fmul(self._factor, splat(builder, most)))
+
+    def __call__(self, x: ir.Value) -> ir.Value:
+        return _power(self._builder, multiply_add(self._builder, x, self._factor, self._below))
 
 
 def _larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
@@ -82,11 +95,10 @@ def softened(_typing: Any, scores: Any, n_vectors: Any, scale: Any) -> Any:
             return [_larger(builder, load(builder, place(i), FLOATS, 4), most[0])]
 
         most = _across(builder, loop(builder, n_vectors, [vector(-math.inf)], larger)[0], _larger)
-        largest, factor = splat(builder, most), splat(builder, scale)
+        exponential = _Exponential(builder, scale, most)
 
         def with_vector(i: ir.Value, total: list[ir.Value]) -> list[ir.Value]:
-            below = builder.fsub(load(builder, place(i), FLOATS, 4), largest)
-            made = _exp(builder, builder.fmul(below, factor))
+            made = exponential(load(builder, place(i), FLOATS, 4))
             store(builder, made, place(i))
             return [builder.fadd(total[0], made)]
 
@@ -96,7 +108,10 @@ def softened(_typing: Any, scores: Any, n_vectors: Any, scale: Any) -> Any:
 
 
 class _Seen:
-    """Scores of panels of keys, 32 each, of which those count that stand in a stretch; the others become -inf."""
+    """Scores of panels of keys, 32 each, of which those count that stand in a stretch; the others become -inf.
+
+    With no stretches all count.
+    """
 
     def __init__(self, builder: ir.IRBuilder, scores: ir.Value, places: ir.Value, seen: ir.Value, n: int) -> None:
         self._builder, self._scores, self._places = builder, scores, places
@@ -111,14 +126,16 @@ class _Seen:
         """Its scores, two vectors."""
         builder, found = self._builder, []
         start = builder.add(self._scores, builder.mul(i, index(4 * GROUP)))
+        scores = [load(builder, builder.add(start, index(4 * LANES * side)), FLOATS, 4) for side in range(2)]
+        if not self._ends:
+            return scores
         first = builder.mul(self._number(self._places, i), vector(GROUP, INTS))
-        for side in range(2):
+        for side, score in enumerate(scores):
             lanes = ir.Constant(INTS, [LANES * side + lane for lane in range(LANES)])
             key, is_seen = builder.add(first, lanes), ir.Constant(ir.VectorType(ir.IntType(1), LANES), [False] * LANES)
             for begin, end in zip(self._ends[::2], self._ends[1::2], strict=True):
                 is_within = builder.and_(builder.icmp_signed(">=", key, begin), builder.icmp_signed("<", key, end))
                 is_seen = builder.or_(is_seen, is_within)
-            score = load(builder, builder.add(start, index(4 * LANES * side)), FLOATS, 4)
             found.append(builder.select(is_seen, score, vector(-math.inf)))
         return found
 
@@ -161,12 +178,10 @@ def _exponentials(n_stretches: int) -> Callable[..., Any]:
     ) -> Any:
         def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
             scores, panels, places, seen, scale, most, pairs = arguments
-            read = _Seen(builder, scores, places, seen, n_stretches)
-            factor, largest = (splat(builder, each) for each in (scale, most))
+            read, exponential = _Seen(builder, scores, places, seen, n_stretches), _Exponential(builder, scale, most)
 
             def with_panel(i: ir.Value, totals: list[ir.Value]) -> list[ir.Value]:
-                below = (builder.fsub(score, largest) for score in read.panel(i))
-                low, high = sides = [_exp(builder, builder.fmul(each, factor)) for each in below]
+                low, high = sides = [exponential(score) for score in read.panel(i)]
                 pair_up(builder, low, high, builder.add(pairs, builder.mul(i, index(BLOCK_BYTES))))
                 return [builder.fadd(*pair) for pair in zip(totals, sides, strict=True)]
 
@@ -180,15 +195,15 @@ def _exponentials(n_stretches: int) -> Callable[..., Any]:
     return made
 
 
-peak_of_text, peak_of_tree = _peak(1), _peak(3)
-exponentials_of_text, exponentials_of_tree = _exponentials(1), _exponentials(3)
+peak_of_all, peak_of_text, peak_of_tree = (_peak(n) for n in (0, 1, 3))
+exponentials_of_all, exponentials_of_text, exponentials_of_tree = (_exponentials(n) for n in (0, 1, 3))
 
 
 def _silu(builder: ir.IRBuilder, gate: ir.Value) -> ir.Value:
-    one = vector(1.0)
-    small = _exp(builder, builder.fsub(vector(-0.0), _of(builder, "fabs", gate)))
-    share = builder.select(builder.fcmp_ordered(">=", gate, vector(0.0)), one, small)
-    return builder.fdiv(builder.fmul(gate, share), builder.fadd(one, small))
+    """Gate over 1 + exp(-gate); the power's bound keeps that finite, where the result is 0 all the same."""
+    opposite = builder.fmul(gate, vector(-_LOG2_E))
+    bounded = builder.select(builder.fcmp_ordered("<", opposite, vector(-_LEAST)), opposite, vector(-_LEAST))
+    return builder.fdiv(gate, builder.fadd(vector(1.0), _power(builder, bounded)))
 
 
 def _gated(builder: ir.IRBuilder, gate: ir.Value, up: ir.Value, i: int) -> ir.Value:

@@ -50,30 +50,45 @@ def place(task: Any, layer: Any, keys_at: int, values_at: int, token: int, head:
 
 
 @njit(**PLAIN)
-def attend(task: Any, layer: Any, keys_at: int, values_at: int, token: int, head: int) -> None:
-    """What a key head's queries take from the values, in float32, as the next product reads it."""
-    size, n_shared = task.head_size, task.n_queries // task.n_keys
+def _seen(task: Any, layer: Any, token: int, head: int) -> tuple[int, int]:
+    """Where the keys and values that a token sees begin, in bytes behind the first of all, and how many they are."""
     row, position = carray(longs(task.rows), task.n_tokens)[token], carray(longs(task.positions), task.n_tokens)[token]
     first = max(0, position + 1 - layer.window)
-    n, place = position + 1 - first, (row * task.row_stride + head * task.head_stride + first * size) * 2
-    joint = task.joint + token * (task.n_queries + 2 * task.n_keys) * size * 4
-    n_out, stride = task.n_queries * size, task.n_scores * 4
-    scores, out = task.scores + team.number() * MOST_QUERIES * stride, task.inner.plain + token * n_out * 4
+    place = row * task.row_stride + head * task.head_stride + first * task.head_size
+    return place * 2, position + 1 - first
+
+
+@njit(**PLAIN)
+def attend(task: Any, layer: Any, keys: int, values: int, unit: int, end: int) -> None:
+    """What a key head's queries take from the values, in float32, as the next product reads it.
+
+    A unit is a token and a key head, head by head; this thread goes on with those up to `end`.
+    """
+    token, head, following = unit % task.n_tokens, unit // task.n_tokens, min(unit + 1, end - 1)
+    (place, n), (ahead, _) = (
+        _seen(task, layer, token, head),
+        _seen(task, layer, following % task.n_tokens, following // task.n_tokens),
+    )
+    size, n_shared = task.head_size, task.n_queries // task.n_keys
+    joint, n_out = task.joint + token * (task.n_queries + 2 * task.n_keys) * size * 4, task.n_queries * size
+    scores, out = task.scores + team.number() * MOST_QUERIES * task.n_scores * 4, task.inner.plain + token * n_out * 4
     for query in range(head * n_shared, (head + 1) * n_shared, MOST_QUERIES):
         n_queries = min(MOST_QUERIES, (head + 1) * n_shared - query)
-        _compare(joint + query * size * 4, n_queries, keys_at + place, n, size, scores, stride)
-        _take(scores, stride, n_queries, values_at + place, n, size, task.scale, out + query * size * 4)
+        _compare(task, joint + query * size * 4, n_queries, keys + place, n, scores, values + place)
+        _take(task, scores, n_queries, values + place, n, out + query * size * 4, keys + ahead)
     per_head = n_shared * size // GROUP
     pack(carray(floats(out), n_out), head * per_head, (head + 1) * per_head, token, task.block, task.inner)
 
 
 @njit(**PLAIN)
-def _compare(queries: int, n_queries: int, keys: int, n: int, size: int, scores: int, stride: int) -> None:
+def _compare(task: Any, queries: int, n_queries: int, keys: int, n: int, scores: int, ahead: int) -> None:
     """How much queries are like each key; room behind the last one, up to a whole vector, becomes -inf."""
+    size, stride = task.head_size, task.n_scores * 4
     for i in range(n_queries):
         carray(floats(scores + i * stride), n + LANES)[n:] = np.float32(-np.inf)
     for i in range(0, n - KEYS + 1, KEYS):
-        likenesses(n_queries, queries, keys + i * size * 2, size // LANES, scores + i * 4, stride)
+        place = i * size * 2
+        likenesses(n_queries, queries, keys + place, size // LANES, scores + i * 4, stride, ahead + place)
     for i in range(n // KEYS * KEYS, n):
         key = carray(shorts(keys + i * size * 2), size)
         for query in range(n_queries):
@@ -82,17 +97,18 @@ def _compare(queries: int, n_queries: int, keys: int, n: int, size: int, scores:
 
 
 @njit(**PLAIN)
-def _take(scores: int, stride: int, n_queries: int, values: int, n: int, size: int, scale: float, out: int) -> None:
+def _take(task: Any, scores: int, n_queries: int, values: int, n: int, out: int, ahead: int) -> None:
     """The sums of values by the softmax of scores, which this takes the place of."""
+    size, stride = task.head_size, task.n_scores * 4
     for i in range(n_queries):
         to = carray(floats(out + i * size * 4), size)
         to[size // (AT_ONCE * LANES) * AT_ONCE * LANES :] = np.float32(0)
-        factor = np.float32(1) / softened(scores + i * stride, (n + LANES - 1) // LANES, scale)
+        factor = np.float32(1) / softened(scores + i * stride, (n + LANES - 1) // LANES, task.scale)
         weights = carray(floats(scores + i * stride), n)
         for j in range(n):
             weights[j] *= factor
     for j in range(0, size - AT_ONCE * LANES + 1, AT_ONCE * LANES):
-        taken(n_queries, scores, stride, values + j * 2, n, size, out + j * 4)
+        taken(n_queries, scores, stride, values + j * 2, n, size, out + j * 4, ahead + j * 2)
     rest = size // (AT_ONCE * LANES) * AT_ONCE * LANES
     for i in range(n_queries if rest < size else 0):
         to, weights = carray(floats(out + i * size * 4), size), carray(floats(scores + i * stride), n)

@@ -150,7 +150,7 @@ def through(tasks: Any) -> None:
         if task.n_new > 1:  # then a token's keys are others' too
             team.wait_for_all()
         for unit in range(first, end):
-            attend(task, layer, keys, values, unit % task.n_tokens, unit // task.n_tokens)
+            attend(task, layer, keys, values, unit, end)
         team.wait_for_all()
         _add(task, layer.out, task.inner)
         _prepare(task, layer.before_gate)

@@ -169,8 +169,9 @@ def _through_many(tasks: Any) -> None:
             spread(task, layer, keys, values)
             attend_together(task, layer)
         else:
-            for unit in range(*team.share(task.n_tokens * task.n_keys)):
-                attend(task, layer, keys, values, unit % task.n_tokens, unit // task.n_tokens)
+            first, end = team.share(task.n_tokens * task.n_keys)
+            for unit in range(first, end):
+                attend(task, layer, keys, values, unit, end)
             team.wait_for_all()
         if task.last_norm != 0 and number == task.end_layer - 1 and task.n_reads > 0:
             _only_read(task, task.n_queries * task.head_size)

@@ -11,7 +11,15 @@ import numpy as np
 from numba import carray, njit
 
 from llm_app.engine.compiled import team
-from llm_app.engine.compiled.curves import exponentials_of_text, exponentials_of_tree, peak_of_text, peak_of_tree
+from llm_app.engine.compiled.curves import (
+    BLOCK_BYTES,
+    exponentials_of_all,
+    exponentials_of_text,
+    exponentials_of_tree,
+    peak_of_all,
+    peak_of_text,
+    peak_of_tree,
+)
 from llm_app.engine.compiled.numbers import PLAIN
 from llm_app.engine.compiled.panels import BLOCKS, TILE_GROUP, WIDTH, multiply_listed, multiply_panel, packed
 from llm_app.engine.compiled.products import GROUP, STEPS
@@ -115,6 +123,31 @@ def _panels(seen: Any, panels: Any) -> int:
 
 
 @njit(**PLAIN)
+def _soften(task: Any, seen: int, scores: int, n_panels: int, panels: int, to: int) -> Any:
+    """Of a query's scores in some panels exp(score - the largest) to `to`, packed for the next product; their sum.
+
+    Of the first stretch of keys that it sees, whole panels are taken as they are: their keys need not be looked at.
+    """
+    first, (begin, end) = longs(panels)[0] * WIDTH, (longs(seen)[0], longs(seen)[1])
+    n_whole = max(0, end - first) // WIDTH if begin <= first else 0
+    rest, n_rest, panels = scores + n_whole * WIDTH * 4, n_panels - n_whole, panels + n_whole * 8
+    most, total = np.float32(-np.inf), np.float32(0)
+    if n_whole > 0:
+        most = max(most, peak_of_all(scores, n_whole, panels, seen))
+    if n_rest > 0:
+        peak = peak_of_tree(rest, n_rest, panels, seen) if task.sees else peak_of_text(rest, n_rest, panels, seen)
+        most = max(most, peak)
+    if n_whole > 0:
+        total += exponentials_of_all(scores, n_whole, panels, seen, task.scale, most, to)
+    to += n_whole * BLOCK_BYTES
+    if n_rest > 0 and task.sees == 0:
+        total += exponentials_of_text(rest, n_rest, panels, seen, task.scale, most, to)
+    elif n_rest > 0:
+        total += exponentials_of_tree(rest, n_rest, panels, seen, task.scale, most, to)
+    return total
+
+
+@njit(**PLAIN)
 def _attend(task: Any, layer: Any, row: int, head: int, first: int, own: int) -> None:
     """What twelve queries of a row and key head, from the `first` on, take: as the next product reads it."""
     size, n_shared, n_groups = task.head_size, task.n_queries // task.n_keys, task.n_spread // WIDTH
@@ -137,25 +170,15 @@ def _attend(task: Any, layer: Any, row: int, head: int, first: int, own: int) ->
     for i in range(n_panels):
         keys = task.read_keys + read + panels[i] * WIDTH * size * 2
         multiply_panel(keys, size // GROUP, QUERIES, own, scores_at + i * WIDTH * 4, n_panels * WIDTH * 4, own)
-    most = carray(floats(own), QUERIES)  # in place of the queries: the largest scores, then divisors
+    sums = carray(floats(own), QUERIES)  # in place of the queries
     for i in range(QUERIES):
         at, bounds = scores_at + i * n_panels * WIDTH * 4, seen_at + i * STRETCHES * 2 * 8
-        if task.sees == 0:
-            most[i] = peak_of_text(at, n_panels, panels_at, bounds)
-        else:
-            most[i] = peak_of_tree(at, n_panels, panels_at, bounds)
-    for i in range(QUERIES):
-        at, bounds = scores_at + i * n_panels * WIDTH * 4, seen_at + i * STRETCHES * 2 * 8
-        to = weights_at + i * STEPS * 4
-        if task.sees == 0:
-            most[i] = exponentials_of_text(at, n_panels, panels_at, bounds, task.scale, most[i], to)
-        else:
-            most[i] = exponentials_of_tree(at, n_panels, panels_at, bounds, task.scale, most[i], to)
+        sums[i] = _soften(task, bounds, at, n_panels, panels_at, weights_at + i * STEPS * 4)
     for panel in range(size // WIDTH):
         values, out = task.read_values + read + 2 * panel * n_groups * TILE_GROUP, taken + panel * WIDTH * 4
         multiply_listed(values, n_panels, weights_at, out, size * 4, panels_at, n_groups)
     for i in range(min(QUERIES, last + 1 - first)):
-        line, factor = carray(floats(taken + i * size * 4), size), np.float32(1) / most[i]
+        line, factor = carray(floats(taken + i * size * 4), size), np.float32(1) / sums[i]
         for j in range(size):
             line[j] *= factor
         token, query = row * task.n_new + (first + i) // n_shared, head * n_shared + (first + i) % n_shared

@@ -24,8 +24,10 @@ from llm_app.engine.compiled.vectors import (
     INT,
     INTS,
     LANES,
+    LINE,
     LONG,
     SHORTS,
+    fetch,
     index,
     load,
     loop,
@@ -41,7 +43,6 @@ LEAST = 25  # tokens; of fewer, a pass is sooner done that reads blocks as they 
 WIDTH = 2 * LANES  # outputs of a panel
 BLOCKS = 12, 11, 10, 9  # tokens that are multiplied at once: with two vectors of weights they fill the registers
 TILE_GROUP = STEPS * 4 * LANES  # bytes of a tile's group
-LINE = 64  # bytes that come from memory together
 AHEAD = 4  # lines
 
 
@@ -54,19 +55,12 @@ def blocks_for(n_tokens: int) -> tuple[int, int]:
 
 def pair_up(builder: ir.IRBuilder, low: ir.Value, high: ir.Value, address: ir.Value) -> None:
     """Store two vectors of float32 as pairs of bfloat16."""
-    rounded = [builder.fptrunc(side, ir.VectorType(BFLOAT, LANES)) for side in (low, high)]
-    low, high = (builder.zext(builder.bitcast(side, SHORTS), INTS) for side in rounded)
-    both = builder.or_(low, builder.shl(high, vector(16, INTS)))
-    builder.store(both, builder.inttoptr(address, INTS.as_pointer()), align=4)
-
-
-def _fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Have the line at an address brought near."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, INT, INT, INT])
-    call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    read, second_level, data = (ir.Constant(INT, value) for value in (0, 2, 1))
-    builder.call(call, [builder.inttoptr(address, byte), read, second_level, data])
+    kind = ir.FunctionType(PAIRS, [FLOATS] * 2)
+    call = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.cvtne2ps2bf16.512")
+    both = builder.call(call, [high, low])  # those of the second stand first
+    order = ir.Constant(ir.VectorType(INT, 2 * LANES), [i // 2 + i % 2 * LANES for i in range(2 * LANES)])
+    pairs = builder.shuffle_vector(both, both, order)
+    builder.store(pairs, builder.inttoptr(address, PAIRS.as_pointer()), align=4)
 
 
 def _panel_product(n_tokens: int, *, is_listed: bool = False) -> Callable[..., None]:
@@ -91,7 +85,7 @@ def _panel_product(n_tokens: int, *, is_listed: bool = False) -> Callable[..., N
             for step in range(STEPS):
                 if not is_listed and step % (STEPS // AHEAD) == 0:
                     line = builder.add(builder.mul(group, index(AHEAD)), index(step // (STEPS // AHEAD)))
-                    _fetch(builder, builder.add(rest[0], builder.mul(line, index(LINE))))
+                    fetch(builder, builder.add(rest[0], builder.mul(line, index(LINE))))
                 weights = [load(builder, builder.add(start, index(4 * LANES * step)), PAIRS, 4) for start in starts]
                 for token in range(n_tokens):
                     pair = load(builder, builder.add(read, index(4 * (token * STEPS + step))), INT, 4)

@@ -9,6 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
+LINE = 64  # bytes that come from memory together
 INT, LONG, FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, INTS, SHORTS, BYTES, HALVES = (
     ir.VectorType(kind, LANES) for kind in (FLOAT, INT, ir.IntType(16), ir.IntType(8), ir.HalfType())
@@ -44,6 +45,15 @@ def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -
 def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
     """Numbers in float32."""
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=4)
+
+
+def fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Have the line at an address brought near; whether there is memory does not matter."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, INT, INT, INT])
+    call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    read, second_level, data = (ir.Constant(INT, value) for value in (0, 2, 1))
+    builder.call(call, [builder.inttoptr(address, byte), read, second_level, data])
 
 
 def loop(
