@@ -236,9 +236,10 @@ def _packed_linear(
     return PackedLinear(rows, info.type, owner.bias, is_wide=is_wide)
 
 
-def _block_embedding(file: GgufFile, info: TensorInfo, dtype: torch.dtype, owner: nn.Embedding) -> nn.Module:
-    check_blocks(info.name, file.rows(info), info.type)
-    return BlockEmbedding(file.path, info.start, (owner.num_embeddings, owner.embedding_dim), dtype)
+def _block_embedding(file: GgufFile, info: TensorInfo, dtype: torch.dtype, _owner: nn.Module) -> nn.Module:
+    rows = file.rows(info)
+    check_blocks(info.name, rows, info.type)
+    return BlockEmbedding(rows, dtype)
 
 
 def set_end_tokens(file: GgufFile, model: PreTrainedModel) -> None:

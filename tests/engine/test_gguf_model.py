@@ -213,14 +213,14 @@ def test_the_tokenizer_of_the_embedded_model_equals_that_of_transformers(embedde
     assert ours.chat_template == theirs.chat_template
 
 
-def test_on_a_machine_with_little_memory_the_embedded_model_stays_near_100_megabytes(
+def test_on_a_machine_with_little_memory_the_embedded_model_takes_little_more_than_its_file(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packed, "total_bytes", lambda: 4 * 10**9)
     loaded = load_model(ModelConfig("embedded"), settings)
     assert loaded.precision == "gguf" and loaded.notes == ()
     assert isinstance(loaded.model.get_input_embeddings(), BlockEmbedding)
-    assert 90e6 < loaded.n_bytes < 120e6
+    assert 120e6 < loaded.n_bytes < 130e6  # the file has one table for the embedding and the output layer
     assert loaded.eos_ids == {2} and loaded.n_context == 8192
 
 
@@ -232,7 +232,7 @@ def test_on_any_other_it_keeps_a_dense_copy_of_its_134_million_weights_where_unp
     loaded = load_model(ModelConfig("embedded"), settings)
     assert loaded.precision == "gguf" and loaded.notes == ()
     copies = packed.copy_bytes(loaded.model, *compact.joined(loaded.model))
-    assert copies == 2 * 134_479_872 and copies + 90e6 < loaded.n_bytes < copies + 120e6
+    assert copies == 2 * 134_479_872 and copies + 120e6 < loaded.n_bytes < copies + 130e6
 
 
 def test_llama_31_rope_factors_divide_the_frequencies(tiny_llama: Path, settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """Packed layers against the plain ones that they stand for."""
 
-from pathlib import Path
 
 import gguf
 import numpy as np
@@ -13,7 +12,6 @@ from torch import nn
 from llm_app.engine.block_embedding import BlockEmbedding
 from llm_app.engine.compiled.tiles import Tiles
 from llm_app.engine.packed import PackedLinear, PrepackedLinear, can_pack, can_prepack, weight_bytes
-from llm_app.errors import GenerationFailed
 
 KINDS = (Kind.Q4_0, Kind.Q4_1, Kind.Q4_K, Kind.Q8_0)
 
@@ -92,29 +90,14 @@ def test_four_bits_take_five_and_eight_take_eight_and_a_half() -> None:
     assert weight_bytes(PackedLinear(blocks(Kind.Q8_0, (128, 256)), Kind.Q8_0)) == dense * 17 // 16
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> tuple[Path, torch.Tensor]:
+def test_a_lookup_reads_the_rows_that_gguf_dequantises() -> None:
     rows = blocks(Kind.Q8_0, (50, 64))
-    path = tmp_path / "table"
-    path.write_bytes(b"head" + rows.tobytes())
-    return path, torch.from_numpy(dequantize(rows, Kind.Q8_0)).to(torch.bfloat16)
-
-
-def test_a_lookup_reads_the_rows_that_gguf_dequantises(table: tuple[Path, torch.Tensor]) -> None:
-    path, dense = table
-    layer = BlockEmbedding(path, 4, (50, 64), torch.bfloat16)
-    ids = torch.tensor([[3, 49, 3], [0, 7, 49]])
+    dense = torch.from_numpy(dequantize(rows, Kind.Q8_0)).to(torch.bfloat16)
+    layer, ids = BlockEmbedding(rows, torch.bfloat16), torch.tensor([[3, 49, 3], [0, 7, 49]])
     assert torch.equal(layer(ids), dense[ids])
     assert torch.equal(layer.weight, dense)
-    assert weight_bytes(layer) == 0
-
-
-def test_a_file_changed_under_a_loaded_model_is_noticed(table: tuple[Path, torch.Tensor]) -> None:
-    path, _ = table
-    layer = BlockEmbedding(path, 4, (50, 64), torch.bfloat16)
-    path.write_bytes(b"something else")
-    with pytest.raises(GenerationFailed, match="model file was changed"):
-        layer(torch.tensor([1]))
+    assert (layer.num_embeddings, layer.embedding_dim) == (50, 64)
+    assert weight_bytes(layer) == rows.nbytes
 
 
 @pytest.mark.skipif(not can_prepack(), reason="no bfloat16 in oneDNN on this processor")
