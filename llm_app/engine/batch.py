@@ -18,7 +18,7 @@ from llm_app.engine.request import Request
 from llm_app.engine.sampling import choose
 from llm_app.errors import InvalidNumbers
 
-CHUNK_TOKENS = 512  # of prompts, in a pass beside running replies: bounds the gap between their tokens
+CHUNK_TOKENS = 384  # of prompts, in a pass beside running replies: bounds the gap between their tokens
 IDLE_CHUNK_TOKENS = 1536 if panels.SUIT else 1024  # while nobody in the batch waits for a token: half a second
 INVALID_NUMBERS = "The model produced invalid numbers (NaN or infinity). Load it in fp32, or check its weights."
 

@@ -39,7 +39,7 @@ from llm_app.engine.compiled.vectors import (
 # Whether this is the way for many tokens: processors that multiply matrices do better by oneDNN, as do those without
 # products of bfloat16, and one thread where torch has more.
 SUIT = HAS_DOT and not IS_ALONE and not llvmlite.binding.get_host_cpu_features().get("amx-bf16")
-LEAST = 25  # tokens; of fewer, a pass is sooner done that reads blocks as they are
+LEAST = 13  # tokens; of fewer, a pass is sooner done that reads blocks as they are
 WIDTH = 2 * LANES  # outputs of a panel
 BLOCKS = 12, 11, 10, 9  # tokens that are multiplied at once: with two vectors of weights they fill the registers
 TILE_GROUP = STEPS * 4 * LANES  # bytes of a tile's group
