@@ -81,7 +81,7 @@ def estimate(entry: ModelEntry, config: ModelConfig) -> Fit:
     has_copy = is_tied and is_cpu and packed.can_prepack()
 
     def needs(candidate: str) -> int:
-        return _weight_bytes(matrices, candidate, has_copy) + cache_bytes + OVERHEAD_BYTES
+        return _weight_bytes(matrices, candidate, is_tied, has_copy) + cache_bytes + OVERHEAD_BYTES
 
     can_stay_packed = is_cpu and entry.path.suffix == ".gguf"
     options = [*_DENSE_SUGGESTIONS, "gguf"] if can_stay_packed else _DENSE_SUGGESTIONS
@@ -182,8 +182,12 @@ def _matrix(name: str, shape: tuple[int, ...], kind: str = "") -> _Matrix:
     return _Matrix(shape, len(shape) >= 2 and not is_table, is_table, kind)
 
 
-def _weight_bytes(matrices: Sequence[_Matrix], precision: str, has_copy: bool) -> int:
-    """`has_copy`: in bf16 the tied output layer is there a second time, in oneDNN's order."""
+def _weight_bytes(matrices: Sequence[_Matrix], precision: str, is_tied: bool, has_copy: bool) -> int:
+    """`has_copy`: in bf16 the tied output layer is there a second time, in oneDNN's order.
+
+    In blocks, too, a table `is_tied` is there as the embedding, whose blocks stay as they are or which is dense, and
+    as the output layer.
+    """
     total = 0.0
     n_packable = sum(prod(matrix.shape) for matrix in matrices if matrix.kind in _PACKED_BYTES)
     has_copies = packed.keeps_copies(n_packable)
@@ -192,6 +196,8 @@ def _weight_bytes(matrices: Sequence[_Matrix], precision: str, has_copy: bool) -
         dense = size * (4 if precision == "fp32" else 2)
         if precision == "gguf" and len(matrix.shape) == 2:
             total += size * _PACKED_BYTES.get(matrix.kind, 2.0)
+            if is_tied and matrix.is_table and matrix.kind in _PACKED_BYTES:
+                total += size * _PACKED_BYTES[matrix.kind] if matrix.kind == "Q8_0" else dense
             total += dense if matrix.kind in _PACKED_BYTES and has_copies else 0
         elif matrix.is_linear and precision in _LINEAR_BYTES:
             total += size * _LINEAR_BYTES[precision]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from llm_app.engine import compact
-from llm_app.engine.compiled import team
-from llm_app.engine.compiled_pass import CompiledPass
+from llm_app.engine.compiled import panels, team
+from llm_app.engine.compiled_pass import MOST_TOKENS, CompiledPass
 from llm_app.engine.forward import ATTENTION, Layout, SlotCache, forward
 from llm_app.engine.norms import Norm
 from llm_app.engine.packed import PackedLinear
@@ -113,6 +113,12 @@ def error(got: Tensor, want: Tensor) -> float:
     return float((got.double() - want).abs().mean() / want.abs().mean())
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that this way takes goes this way, as on processors that have no other for many tokens."""
+    monkeypatch.setattr(panels, "LEAST", MOST_TOKENS + 1)
+
+
 @pytest.fixture
 def n_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Grows by one for each pass that goes this way."""
@@ -177,7 +183,7 @@ class Refused(ctypes.CDLL):
     def __init__(self, *_arguments, **_options): raise OSError
 import torch
 ctypes.CDLL, plain = Refused, ctypes.CDLL
-from llm_app.engine.compiled import team
+from llm_app.engine.compiled import panels, team
 ctypes.CDLL = plain
 from llm_app.engine.compiled.products import HAS_DOT
 assert team.IS_ALONE and team.n_threads() == 1 and not HAS_DOT
