@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
 
 from eval.statistics import Interval
 from eval.statistics.resampling import Array
@@ -25,17 +25,17 @@ def roc_auc(is_class: NDArray[np.bool_], scores: Array, *, confidence: float = 0
     areas, influence = np.zeros(n_columns), np.zeros(n)
     for column in range(n_columns):
         inside, values = is_class[:, column], scores[:, column]
-        ranks = rankdata(values)
+        ranks = scipy.stats.rankdata(values)
         # How many of the other side a row is above, ties counting half: its rank among all less that among its own.
         above = np.empty(n)
-        above[inside] = (ranks[inside] - rankdata(values[inside])) / n_out[column]
-        above[~inside] = 1 - (ranks[~inside] - rankdata(values[~inside])) / n_in[column]
+        above[inside] = (ranks[inside] - scipy.stats.rankdata(values[inside])) / n_out[column]
+        above[~inside] = 1 - (ranks[~inside] - scipy.stats.rankdata(values[~inside])) / n_in[column]
         areas[column] = above[inside].mean()
         weight = np.where(inside, 1 / n_in[column], 1 / n_out[column])
         influence += (above - areas[column]) * weight / n_columns
     area, deviation = float(areas.mean()), math.sqrt(float(np.sum(influence**2)) * n / (n - 1))
     if deviation == 0 or not 0 < area < 1:
         return Interval(area, math.nan, math.nan, n, confidence, "DeLong")
-    reach = float(norm.ppf((1 + confidence) / 2)) * deviation / (area * (1 - area))
+    reach = float(scipy.stats.norm.ppf((1 + confidence) / 2)) * deviation / (area * (1 - area))
     low, high = (1 / (1 + math.exp(-(math.log(area / (1 - area)) + side * reach))) for side in (-1, 1))
     return Interval(area, low, high, n, confidence, "DeLong, logit")

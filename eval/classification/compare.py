@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from eval.classification.counts import averaged
 from eval.classification.regression import correlation_of_sums, correlation_rows, root_mean
@@ -122,7 +122,7 @@ def _regression(answers: tuple[Sequence[float], Sequence[float]], truths: Sequen
     yield "RMSE", False, _of_rows([np.stack([o**2, ones], 1) for o in off], root_mean, "plain", nearer)
     rows = [correlation_rows(column, true) for column in given]
     yield "Pearson", True, _of_rows(rows, correlation_of_sums, "coefficient", nearer)
-    ranked = [correlation_rows(rankdata(column), rankdata(true)) for column in given]
+    ranked = [correlation_rows(scipy.stats.rankdata(column), scipy.stats.rankdata(true)) for column in given]
     yield "Spearman", True, _of_rows(ranked, correlation_of_sums, "coefficient", nearer)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from eval.classification.scores import N_RESAMPLES, Scores
 from eval.metrics.sts.score import sts
@@ -23,7 +23,7 @@ def regression_scores(answers: Sequence[float], truths: Sequence[float], *, seed
     figures: dict[str, Interval] = {}
     if math.isfinite(correlations["pearson"]):
         figures["pearson"] = _correlation(given, true, seed)
-        figures["spearman"] = _correlation(rankdata(given), rankdata(true), seed)
+        figures["spearman"] = _correlation(scipy.stats.rankdata(given), scipy.stats.rankdata(true), seed)
     off = np.abs(given - true)
     figures["mae"] = bootstrap_interval(off, n_resamples=N_RESAMPLES, seed=seed)
     figures["rmse"] = bootstrap_interval(off**2, statistic=root_mean, n_resamples=N_RESAMPLES, seed=seed)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from eval.compare.draws import Part, bootstrap_ends, permutation_p
 from eval.compare.measure import Measure, NotMeasurable, Unit
@@ -73,7 +73,7 @@ def difference(parts: Sequence[Part], *, alpha: float, n_tests: int) -> Differen
     low, high = ends if ends is not None and ends[1] - ends[0] > 1e-12 * abs(ends[1]) else (None, None)
     # The interval's own width is the standard error that clusters and corpus scores have.
     width = 0.0 if low is None or high is None else high - low
-    deviation = width / 2 / float(stats.t.ppf(1 - alpha / 2, max(1, n_units - len(parts)))) * math.sqrt(n)
+    deviation = width / 2 / float(scipy.stats.t.ppf(1 - alpha / 2, max(1, n_units - len(parts)))) * math.sqrt(n)
     points = POINTS.get(unit, 0.02 * abs(first))
     each = alpha / n_tests
     is_clustered = any(part.clusters is not None for part in parts)

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from eval.compare.measure import Measure, NotMeasurable, Unit, Whole
 from eval.statistics.intervals import MIN_UNITS
@@ -106,8 +106,8 @@ def bootstrap_ends(parts: Sequence[Part], observed: float, alpha: float) -> tupl
         raise NotMeasurable(
             "most resamples have no score; there are too few different samples", "重抽样大多没有得分：不同的样本太少"
         )
-    reach = float(stats.t.ppf(1 - alpha / 2, sum(units) - len(units)))
-    low, high = np.quantile(usable, stats.norm.cdf([-reach, reach]))
+    reach = float(scipy.stats.t.ppf(1 - alpha / 2, sum(units) - len(units)))
+    low, high = np.quantile(usable, scipy.stats.norm.cdf([-reach, reach]))
     return observed + float(low), observed + float(high)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy  # its parts come when they are used: scipy.stats takes a third of a second
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from eval.statistics.resampling import (
     CHUNK_SIZE,
@@ -104,7 +104,7 @@ def mean_interval(
     n = len(rows) if clusters is None else len(set(clusters))
     middle, stderr = float(rows[:, 0].mean()), mean_stderr(scores, clusters)
     is_enough = n > 1 if clusters is None else n >= MIN_UNITS
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * stderr if is_enough else math.nan
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * stderr if is_enough else math.nan
     return Interval(middle, middle - half, middle + half, n, confidence, "t" if clusters is None else "clustered t")
 
 
@@ -141,26 +141,26 @@ def expanded_percentiles(n: int, confidence: float) -> tuple[float, float]:
     Makes up for resamples that vary less than samples do, by (n - 1) / n, and for a deviation that is itself estimated.
     Source: Hesterberg 2015, Am Stat 69:371 ("expanded percentile interval").
     """
-    reach = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + confidence) / 2, n - 1))
-    return float(stats.norm.cdf(-reach)), float(stats.norm.cdf(reach))
+    reach = math.sqrt(n / (n - 1)) * float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1))
+    return float(scipy.stats.norm.cdf(-reach)), float(scipy.stats.norm.cdf(reach))
 
 
 def _bca_tails(tails: Array, estimate: float, resampled: Array, jackknife: Array | None) -> Array:
     """The quantiles that stand for the tails once bias and acceleration are taken into account."""
     n = len(resampled)
     below = (np.searchsorted(resampled, estimate, "left") + np.searchsorted(resampled, estimate, "right")) / 2
-    bias = stats.norm.ppf(np.clip(below, 0.5, n - 0.5) / n)
+    bias = scipy.stats.norm.ppf(np.clip(below, 0.5, n - 0.5) / n)
     acceleration = 0.0
     if jackknife is not None:
         spread = jackknife.mean() - jackknife
         variance = float(np.sum(spread**2))
         acceleration = float(np.sum(spread**3)) / (6 * variance**1.5) if variance > 0 else 0.0
-    shifted = bias + stats.norm.ppf(tails)
-    corrected: Array = stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+    shifted = bias + scipy.stats.norm.ppf(tails)
+    corrected: Array = scipy.stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
     return corrected
 
 
 def _quantile(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"A confidence lies between 0 and 1, not at {confidence}.")
-    return float(stats.norm.ppf((1 + confidence) / 2))
+    return float(scipy.stats.norm.ppf((1 + confidence) / 2))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from eval.statistics.intervals import MIN_UNITS, Interval, expanded_percentiles
 from eval.statistics.resampling import N_RESAMPLES, Array, Statistic, as_rows, bootstrap_totals, half_totals, mean
@@ -50,11 +50,11 @@ def mcnemar(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) ->
     n = _same_length(before, after)
     n_fixed, n_broken = int(np.sum(~before & after)), int(np.sum(before & ~after))
     n_changed, fewer = n_fixed + n_broken, min(n_fixed, n_broken)
-    p = min(1.0, 2 * float(stats.binom.cdf(fewer, n_changed, 0.5)))
+    p = min(1.0, 2 * float(scipy.stats.binom.cdf(fewer, n_changed, 0.5)))
     # One sample added to either side keeps the interval honest when few or no answers changed.
     fixed, broken = (n_fixed + 1) / (n + 2), (n_broken + 1) / (n + 2)
     middle = fixed - broken
-    half = float(stats.norm.ppf((1 + confidence) / 2)) * float(np.sqrt((fixed + broken - middle**2) / (n + 2)))
+    half = float(scipy.stats.norm.ppf((1 + confidence) / 2)) * float(np.sqrt((fixed + broken - middle**2) / (n + 2)))
     low, high = max(-1.0, middle - half), min(1.0, middle + half)
     return McNemar((n_fixed - n_broken) / n, low, high, p, n, n_fixed, n_broken, confidence)
 

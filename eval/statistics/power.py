@@ -7,7 +7,7 @@ figures for a few dozen samples as rough.
 
 import math
 
-from scipy import stats
+import scipy
 
 
 def detectable_rate_difference(n: int, discordance: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -56,7 +56,7 @@ def samples_for_difference(difference: float, deviation: float, *, alpha: float 
 def _quantiles(alpha: float, power: float) -> tuple[float, float]:
     if not (0 < alpha < 1 and 0.5 <= power < 1):
         raise ValueError(f"alpha lies between 0 and 1 and power between 0.5 and 1, not at {alpha} and {power}.")
-    return float(stats.norm.ppf(1 - alpha / 2)), float(stats.norm.ppf(power))
+    return float(scipy.stats.norm.ppf(1 - alpha / 2)), float(scipy.stats.norm.ppf(power))
 
 
 def _check(*, n: int = 1, discordance: float = 1.0, difference: float = 1.0) -> None:

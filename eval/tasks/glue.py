@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import exp, fsum
 from typing import Any
 
-from scipy import stats
+import scipy
 
 MARKS = ("0", "1", "2", "3", "4", "5")
 
@@ -17,13 +17,13 @@ MARKS = ("0", "1", "2", "3", "4", "5")
 def pearson(pairs: Sequence[tuple[float, float]]) -> float:
     """Pearson's r of (human, model) marks."""
     human, model = zip(*pairs, strict=True)
-    return float(stats.pearsonr(human, model).statistic) if len(pairs) > 1 else float("nan")
+    return float(scipy.stats.pearsonr(human, model).statistic) if len(pairs) > 1 else float("nan")
 
 
 def spearman(pairs: Sequence[tuple[float, float]]) -> float:
     """Spearman's rho of (human, model) marks."""
     human, model = zip(*pairs, strict=True)
-    return float(stats.spearmanr(human, model).statistic) if len(pairs) > 1 else float("nan")
+    return float(scipy.stats.spearmanr(human, model).statistic) if len(pairs) > 1 else float("nan")
 
 
 def expected_mark(logprobs: Sequence[float]) -> float:

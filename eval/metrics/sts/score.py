@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
-from scipy.stats import pearsonr, spearmanr
+import scipy
 
 
 class Sts(TypedDict):
@@ -26,6 +26,6 @@ def sts(predictions: Sequence[float], references: Sequence[float]) -> Sts:
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references: give two or more of each.")
     if len(set(predictions)) == 1 or len(set(references)) == 1:
         return Sts(pearson=math.nan, spearman=math.nan, mean=math.nan)
-    pearson = float(pearsonr(predictions, references).statistic)
-    spearman = float(spearmanr(predictions, references).statistic)
+    pearson = float(scipy.stats.pearsonr(predictions, references).statistic)
+    spearman = float(scipy.stats.spearmanr(predictions, references).statistic)
     return Sts(pearson=pearson, spearman=spearman, mean=(pearson + spearman) / 2)

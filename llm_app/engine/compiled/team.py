@@ -18,14 +18,16 @@ def _library() -> ctypes.CDLL | None:
         found: ctypes.CDLL | None = ctypes.CDLL(torch._C.__file__)
         addresses = [ctypes.cast(getattr(found, name), ctypes.c_void_p).value for name in (*_NAMES, "GOMP_parallel")]
     except (OSError, AttributeError):
-        found, addresses = None, [each.address for each in (_ZERO, _ZERO, _ONE)]
+        alone = [cfunc(types.int32())(answer) for answer in (lambda: 0, lambda: 0, lambda: 1)]
+        found, addresses = None, [each.address for each in alone]
+        _HELD.extend(alone)
     for name, address in zip(_NAMES, addresses, strict=False):
         llvmlite.binding.add_symbol(name, address)
     return found
 
 
 _NAMES = "GOMP_barrier", "omp_get_thread_num", "omp_get_num_threads"
-_ZERO, _ONE = cfunc(types.int32())(lambda: 0), cfunc(types.int32())(lambda: 1)
+_HELD: list[Any] = []  # functions whose addresses are in use
 _LIBRARY = _library()
 wait_for_all = types.ExternalFunction("GOMP_barrier", types.void())  # until all threads of the team are here
 number = types.ExternalFunction("omp_get_thread_num", types.int32())  # of the calling thread in its team
