@@ -7,7 +7,7 @@ Greedy, the same token ids, a fixed number of new tokens, end tokens ignored. `a
 after a prompt of 1,000 tokens. `adapter`: the same with a LoRA adapter of rank 16 on all linear layers, kept apart from
 the weights. `many`: 32 streams of 64 tokens that start at once, prompts included, beside one stream of `generate`.
 
-A side is a process of its own, loaded once a part and asked in turn, never two at once; each round begins with another.
+A side is a process of its own, loaded once a part and asked in turn, never two at once; each round has another order.
 Each case is asked once before it counts. One stream has another prompt in each round, so that no side finds it in a
 cache; for `many` such caches are off. Seconds are the caller's, in the side's own process. A ratio is ours to the
 peer's in the same round; above 1 ours is ahead, in each measure. Every process may use the cores that this one may
@@ -170,10 +170,11 @@ def cases(part: str, prompts: dict[str, list[list[int]]], n_rounds: int, n_token
 
 
 def compare(sides: Sequence[Side], case: Case) -> dict[str, list[dict[str, Any]]]:
-    """What each side said, round by round, each of which another side begins; `generate` takes one prompt at a time."""
+    """What each side said, round by round, each in another order; `generate` takes one prompt at a time."""
     said: dict[str, list[dict[str, Any]]] = {side.name: [] for side in sides}
     for i, prompts in enumerate(case.rounds):
-        for side in (*sides[i % len(sides) :], *sides[: i % len(sides)]):
+        order = [*sides[i % len(sides) :], *sides[: i % len(sides)]]
+        for side in order if i % 2 else order[::-1]:
             told = side.ask(prompts[:1] if side.name == "generate" else prompts, case.n_new)
             if i > 0:
                 said[side.name].append(told)

@@ -226,7 +226,7 @@ def _prompt(loaded: LoadedModel, prompt: str | list[int]) -> Prompt:
                 param="prompt",
             )
         return Prompt(prompt, tuple(loaded.tokenizer(prompt)["input_ids"]))
-    n_vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
+    n_vocabulary = loaded.model.get_input_embeddings().num_embeddings
     if any(not 0 <= token < n_vocabulary for token in prompt):
         raise UserError(f"A token id in the prompt is not between 0 and {n_vocabulary - 1}.", param="prompt")
     text = b"".join(map(loaded.token_bytes, prompt)).decode(errors="replace")

@@ -12,6 +12,7 @@ from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import LEAST_ROWS
 
+N_ASKED = panels.WIDTH + 13  # tokens, of which some see a whole panel of keys, and a tree has two branches
 WITHIN = 0.1  # mean error of a layer's numbers, of what it changes; measured 0.005 to 0.02 in bf16, forgotten masks 0.5
 
 
@@ -38,7 +39,7 @@ def agrees(body: Any, taken: Pass) -> bool:
 
     Layer by layer, since what bfloat16 rounds in one layer is far more after thirty.
     """
-    n_tokens = min(max(panels.LEAST + 1, (getattr(body.config, "sliding_window", None) or 0) + 3), 64)
+    n_tokens = min(max(N_ASKED, (getattr(body.config, "sliding_window", None) or 0) + 3), 64)
     ids = torch.tensor([[(7 * i + 3) % body.config.vocab_size for i in range(n_tokens)]], device=body.device)
     seen: list[tuple[Tensor, Tensor]] = []
     handles = [layer.register_forward_hook(lambda _, x, out: seen.append((x[0][0], out[0]))) for layer in body.layers]
@@ -46,7 +47,7 @@ def agrees(body: Any, taken: Pass) -> bool:
     for handle in handles:
         handle.remove()
     layout, cache = Layout(0, [0], n_tokens, body.device), SlotCache()
-    n_few = min(panels.LEAST - 1, MOST_TOKENS)
+    n_few = min(panels.LEAST - 1, MOST_TOKENS, n_tokens)
     compiled = [(Layout(0, [0], n, body.device), SlotCache()) for n in (n_tokens, n_few)]
     cache.layout = layout
     turn = taken.turn(seen[0][0], layout.positions)

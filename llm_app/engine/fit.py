@@ -58,11 +58,12 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """One tensor, as far as its memory goes. `kind` is the block type in a GGUF file."""
+    """One tensor, as far as its memory goes. `kind` is the type of the blocks that it can stay in."""
 
     shape: tuple[int, ...]
     is_linear: bool
     is_table: bool  # embedding or output layer
+    is_embedding: bool  # the table of a GGUF file in which tokens are looked up
     kind: str = ""
 
 
@@ -169,7 +170,10 @@ def _read(entry: ModelEntry, n_tokens: int) -> tuple[list[_Matrix], int, bool]:
     if entry.path.suffix == ".gguf":
         file = GgufFile(entry.path)
         check_architecture(file)
-        matrices = [_matrix(info.name, info.shape, info.type.name) for info in file.tensors.values()]
+        matrices = [
+            _matrix(info.name, info.shape, info.type.name if packed.can_pack(info.shape, info.type) else "")
+            for info in file.tensors.values()
+        ]
         return matrices, _gguf_cache_bytes(file, n_tokens), "output.weight" not in file.tensors
     checked = weights.check_folder(entry.path)
     matrices = [_matrix(name, info.shape) for name, info in checked.tensors.items()]
@@ -179,26 +183,28 @@ def _read(entry: ModelEntry, n_tokens: int) -> tuple[list[_Matrix], int, bool]:
 
 def _matrix(name: str, shape: tuple[int, ...], kind: str = "") -> _Matrix:
     is_table = any(part in name for part in ("embd", "embed", "wte", "wpe", "lm_head")) or name == "output.weight"
-    return _Matrix(shape, len(shape) >= 2 and not is_table, is_table, kind)
+    return _Matrix(shape, len(shape) >= 2 and not is_table, is_table, name == "token_embd.weight", kind)
 
 
 def _weight_bytes(matrices: Sequence[_Matrix], precision: str, is_tied: bool, has_copy: bool) -> int:
     """`has_copy`: in bf16 the tied output layer is there a second time, in oneDNN's order.
 
-    In blocks, too, a table `is_tied` is there as the embedding, whose blocks stay as they are or which is dense, and
-    as the output layer.
+    In a GGUF file tokens are looked up in blocks of Q8_0 as they are, or else in a dense table; tied, that is also the
+    output layer, which is there by itself if it can stay in blocks.
     """
     total = 0.0
-    n_packable = sum(prod(matrix.shape) for matrix in matrices if matrix.kind in _PACKED_BYTES)
-    has_copies = packed.keeps_copies(n_packable)
+    in_blocks = [each for each in matrices if each.kind in _PACKED_BYTES and (is_tied or not each.is_embedding)]
+    has_copies = packed.keeps_copies(sum(prod(matrix.shape) for matrix in in_blocks))
     for matrix in matrices:
         size = prod(matrix.shape)
         dense = size * (4 if precision == "fp32" else 2)
         if precision == "gguf" and len(matrix.shape) == 2:
-            total += size * _PACKED_BYTES.get(matrix.kind, 2.0)
-            if is_tied and matrix.is_table and matrix.kind in _PACKED_BYTES:
-                total += size * _PACKED_BYTES[matrix.kind] if matrix.kind == "Q8_0" else dense
-            total += dense if matrix.kind in _PACKED_BYTES and has_copies else 0
+            if matrix.is_embedding:
+                total += size * _PACKED_BYTES["Q8_0"] if matrix.kind == "Q8_0" else dense
+            if matrix in in_blocks:
+                total += size * _PACKED_BYTES[matrix.kind] + (dense if has_copies else 0)
+            elif not matrix.is_embedding:
+                total += dense
         elif matrix.is_linear and precision in _LINEAR_BYTES:
             total += size * _LINEAR_BYTES[precision]
         else:

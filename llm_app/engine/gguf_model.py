@@ -217,7 +217,11 @@ def _piece(
         owner = model.get_submodule(name.rpartition(".")[0])
         if type(owner) is nn.Linear and tuple(owner.weight.shape) == info.shape:
             replace = partial(_packed_linear, file, info, arrange, is_wide)
-        elif type(owner) is nn.Embedding and info.type == GGMLQuantizationType.Q8_0:
+        elif (
+            type(owner) is nn.Embedding
+            and tuple(owner.weight.shape) == info.shape
+            and info.type == GGMLQuantizationType.Q8_0
+        ):
             replace = partial(_block_embedding, file, info, model.dtype)
     return Piece(name, info.n_bytes, partial(_dense, file, info, arrange), replace)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from llm_app.config import ModelConfig, Settings
-from llm_app.engine import catalog, fit
+from llm_app.engine import catalog, fit, packed
+from llm_app.engine.gguf_file import GgufFile
+from llm_app.engine.memory import bytes_per_position
 from llm_app.errors import ModelNotFound, UserError
 from tests import tiny
 from tests.loads import load_model
@@ -104,6 +106,31 @@ def test_the_estimate_is_what_the_embedded_model_really_takes(precision: str, se
     beside_weights = fit.OVERHEAD_BYTES + 2 * 30 * 3 * 64 * 2 * fit.CACHE_TOKENS
     assert abs(estimate.needs_bytes - beside_weights - n_bytes) < 0.04 * n_bytes
     assert estimate.fits and estimate.suggestion is None
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
+def test_the_estimate_knows_which_matrices_stay_in_blocks(kind: str, tiny_llama: Path, settings: Settings) -> None:
+    """This vocabulary is no multiple of sixteen, so that neither table can."""
+    path = tiny.make_gguf(tiny_llama, settings.models / f"{kind}.gguf", kind=kind)
+    assert "output.weight" in GgufFile(path).tensors
+    config = ModelConfig(path.name, precision="gguf")
+    estimate = fit.estimate(catalog.find_model(path.name, settings), config)
+    loaded = load_model(config, settings)
+    of_cache = bytes_per_position(loaded.model) * min(loaded.n_context, fit.CACHE_TOKENS)
+    weights = estimate.needs_bytes - fit.OVERHEAD_BYTES - of_cache
+    assert abs(weights - loaded.n_bytes) < 0.02 * loaded.n_bytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_tied", "bytes_of_a_weight"),
+    [("Q4_0", False, 2.0), ("Q8_0", False, 1.0625), ("Q4_0", True, 2.625), ("Q8_0", True, 2.125), ("", True, 2.0)],
+)
+def test_an_embedding_is_counted_as_what_it_is_looked_up_in(
+    kind: str, is_tied: bool, bytes_of_a_weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "total_bytes", lambda: 0)  # no dense copies beside blocks
+    embedding = fit._matrix("token_embd.weight", (64, 32), kind)
+    assert fit._weight_bytes([embedding], "gguf", is_tied, has_copy=False) == 64 * 32 * bytes_of_a_weight
 
 
 def test_an_estimate_of_broken_files_is_a_refusal(settings: Settings) -> None:

@@ -46,6 +46,25 @@ def test_many_tokens_get_the_states_of_transformers_as_exactly_as_bfloat16_holds
     assert got < min(most, 1.1 * other), (got, other)
 
 
+@pytest.mark.parametrize("window", [40, 75])
+def test_a_window_of_more_than_a_panel_hides_what_is_behind_it(window: int, n_many: list[tuple[Any, ...]]) -> None:
+    model = of_blocks(transformers.MistralConfig(**SHARED, sliding_window=window), Kind.Q4_1)
+    n_many.clear()
+    assert error(states(model, [TEXT]), exact(model, [TEXT])) < 0.02
+    assert len(n_many) == 1, "it took another way"
+
+
+@pytest.mark.parametrize("n_rows", [13, 14, 22])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_step_of_many_rows_gives_each_what_its_text_gets(
+    family: str, n_rows: int, n_many: list[tuple[Any, ...]]
+) -> None:
+    model, pieces = of_blocks(CONFIGS[family], Kind.Q4_1), [[token] for token in TEXT[:40]]
+    n_many.clear()
+    assert error(states(model, pieces, n_rows=n_rows), exact(model, pieces)) < 0.02
+    assert len(n_many) == len(pieces), "it took another way"
+
+
 @torch.inference_mode()
 def test_rows_that_hold_and_get_more_or_less_get_what_each_gets_alone(n_many: list[tuple[Any, ...]]) -> None:
     model, held, sizes = of_blocks(CONFIGS["llama"], Kind.Q4_1), [6, 3, 20, 1], [30, 12, 25, 31]
@@ -124,27 +143,31 @@ def test_a_tree_reads_only_what_is_asked_for() -> None:
     assert torch.equal(found[[2, 33, 80]], whole[[2, 33, 80]])
 
 
-@pytest.mark.parametrize("name", ["_task", "_task_of_many"])
+@pytest.mark.parametrize("name", ["_task", "_task_of_many", "sees"])
 def test_a_pass_that_computes_otherwise_is_noticed_when_the_model_is_loaded(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = of_blocks(CONFIGS["llama"], Kind.Q4_1)
     compact.remove(model)
-    made = getattr(compiled_pass.CompiledPass, name)
+    function = "_task_of_many" if name == "sees" else name
+    made = getattr(compiled_pass.CompiledPass, function)
 
     def other(*arguments: Any) -> Any:
         task, held = made(*arguments)
-        task["scale"] *= 3
+        if name == "sees":  # as if a tree were a text
+            task["sees"] = 0
+        else:
+            task["scale"] *= 3
         return task, held
 
-    monkeypatch.setattr(compiled_pass.CompiledPass, name, other)
+    monkeypatch.setattr(compiled_pass.CompiledPass, function, other)
     assert not compact.install(model)
     monkeypatch.undo()
     assert compact.install(model)
 
 
 @pytest.mark.parametrize("shape", [(96, 64), (32, 32), (1536, 576)])
-@pytest.mark.parametrize("n_tokens", [25, 33, 44, 61])
+@pytest.mark.parametrize("n_tokens", [13, 20, 24, 33, 44, 61])
 def test_a_dense_matrix_as_tiles_multiplies_as_it_did(shape: tuple[int, int], n_tokens: int) -> None:
     torch.manual_seed(n_tokens)
     weight, x = torch.randn(shape).bfloat16(), torch.randn(n_tokens, shape[1]).bfloat16()

@@ -183,7 +183,7 @@ class Refused(ctypes.CDLL):
     def __init__(self, *_arguments, **_options): raise OSError
 import torch
 ctypes.CDLL, plain = Refused, ctypes.CDLL
-from llm_app.engine.compiled import panels, team
+from llm_app.engine.compiled import team
 ctypes.CDLL = plain
 from llm_app.engine.compiled.products import HAS_DOT
 assert team.IS_ALONE and team.n_threads() == 1 and not HAS_DOT

@@ -213,7 +213,7 @@ def test_the_tokenizer_of_the_embedded_model_equals_that_of_transformers(embedde
     assert ours.chat_template == theirs.chat_template
 
 
-def test_on_a_machine_with_little_memory_the_embedded_model_takes_little_more_than_its_file(
+def test_on_a_machine_with_little_memory_the_embedded_model_holds_its_file_and_the_table_once_more(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packed, "total_bytes", lambda: 4 * 10**9)

@@ -1,6 +1,5 @@
 """Packed layers against the plain ones that they stand for."""
 
-
 import gguf
 import numpy as np
 import pytest

@@ -53,7 +53,7 @@ def _power(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
 
 
 class _Exponential:
-    """exp(scale * (x - most)) of vectors."""
+    """exp(scale * (x - most)) of vectors, all shifted alike by what rounding scale * most does to the exponent."""
 
     def __init__(self, builder: ir.IRBuilder, scale: ir.Value, most: ir.Value) -> None:
         self._builder = builder
@@ -200,7 +200,7 @@ exponentials_of_all, exponentials_of_text, exponentials_of_tree = (_exponentials
 
 
 def _silu(builder: ir.IRBuilder, gate: ir.Value) -> ir.Value:
-    """Gate over 1 + exp(-gate); the power's bound keeps that finite, where the result is 0 all the same."""
+    """Gate over 1 + exp(-gate). The power is bounded, so that no gate above -1e30 comes out as more than 1e-7."""
     opposite = builder.fmul(gate, vector(-_LOG2_E))
     bounded = builder.select(builder.fcmp_ordered("<", opposite, vector(-_LEAST)), opposite, vector(-_LEAST))
     return builder.fdiv(gate, builder.fadd(vector(1.0), _power(builder, bounded)))

@@ -130,20 +130,20 @@ def _soften(task: Any, seen: int, scores: int, n_panels: int, panels: int, to: i
     """
     first, (begin, end) = longs(panels)[0] * WIDTH, (longs(seen)[0], longs(seen)[1])
     n_whole = max(0, end - first) // WIDTH if begin <= first else 0
-    rest, n_rest, panels = scores + n_whole * WIDTH * 4, n_panels - n_whole, panels + n_whole * 8
     most, total = np.float32(-np.inf), np.float32(0)
     if n_whole > 0:
         most = max(most, peak_of_all(scores, n_whole, panels, seen))
+    rest, n_rest, places = scores + n_whole * WIDTH * 4, n_panels - n_whole, panels + n_whole * 8
     if n_rest > 0:
-        peak = peak_of_tree(rest, n_rest, panels, seen) if task.sees else peak_of_text(rest, n_rest, panels, seen)
+        peak = peak_of_tree(rest, n_rest, places, seen) if task.sees else peak_of_text(rest, n_rest, places, seen)
         most = max(most, peak)
     if n_whole > 0:
         total += exponentials_of_all(scores, n_whole, panels, seen, task.scale, most, to)
     to += n_whole * BLOCK_BYTES
     if n_rest > 0 and task.sees == 0:
-        total += exponentials_of_text(rest, n_rest, panels, seen, task.scale, most, to)
+        total += exponentials_of_text(rest, n_rest, places, seen, task.scale, most, to)
     elif n_rest > 0:
-        total += exponentials_of_tree(rest, n_rest, panels, seen, task.scale, most, to)
+        total += exponentials_of_tree(rest, n_rest, places, seen, task.scale, most, to)
     return total
 
 
