@@ -3,6 +3,7 @@
 Turns are only ever added and never changed, so that two windows on one conversation can be put together by their ids.
 """
 
+import re
 import secrets
 import string
 import time
@@ -15,6 +16,7 @@ from llm_app.messages import Message, Role
 
 DIGITS = string.digits + string.ascii_lowercase  # in the order in which names are sorted
 MAX_TITLE = 60  # characters of the first message that a title takes
+_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # these turn the text behind them around
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Conversation:
         """Its title, or the beginning of its first message."""
         if self.title:
             return self.title
-        first = " ".join(next((turn.content for turn in self.turns if turn.role == "user"), "").split())
+        asked = next((turn.content for turn in self.turns if turn.role == "user"), "")
+        first = " ".join(_DIRECTIONS.sub("", asked).split())
         return first if len(first) <= MAX_TITLE else first[: MAX_TITLE - 1].rstrip() + "…"
 
     def with_turn(self, role: Role, content: str, details: Details | None = None) -> "Conversation":

@@ -13,7 +13,7 @@ from torch import Tensor
 from llm_app.engine.failures import is_out_of_memory
 
 log = logging.getLogger(__name__)
-KEPT_BYTES = 128 << 20  # of all chats together: 5,700 tokens of the embedded model
+KEPT_BYTES = 256 << 20  # of all chats together: 11,600 tokens of the embedded model, more than its context holds
 LEAST_TOKENS = 128  # fewer are sooner read again than they are worth the memory
 # The end of a prompt opens the reply, and templates open one otherwise that has become history.
 OPENING_TOKENS = 4

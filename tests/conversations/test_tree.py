@@ -70,6 +70,7 @@ def test_merging_gives_the_same_turns_in_either_order(added: list[tuple[int, str
 def test_the_name_is_the_beginning_of_the_first_message_until_it_has_a_title() -> None:
     words = "word " * 40
     assert talk("short\n question", "b").name == "short question"
+    assert talk("\u202eshort\u2066 question", "b").name == "short question"
     assert len(talk(words).name) <= MAX_TITLE and talk(words).name.endswith("…")
     assert Conversation.of([Message("user", "x")], title="Mine").name == "Mine"
 
