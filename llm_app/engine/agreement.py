@@ -8,9 +8,9 @@ from torch import Tensor
 from llm_app.engine.branches import Branch, TreeLayout
 from llm_app.engine.compiled import panels
 from llm_app.engine.compiled_pass import MOST_TOKENS, CompiledPass
-from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import LEAST_ROWS
+from llm_app.engine.slots import Layout, SlotCache
 
 N_ASKED = panels.WIDTH + 13  # tokens, of which some see a whole panel of keys, and a tree has two branches
 WITHIN = 0.1  # mean error of a layer's numbers, of what it changes; measured 0.005 to 0.02 in bf16, forgotten masks 0.5

@@ -4,23 +4,37 @@ Cache rows 0..n-1 belong to the requests that decode, the rows after them to tho
 so that both kinds of pass see a contiguous range.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from llm_app.engine.compiled import panels
-from llm_app.engine.forward import SlotCache, forward
+from llm_app.engine.forward import forward
 from llm_app.engine.kept import Kept
+from llm_app.engine.opening import Opening
 from llm_app.engine.pace import Pace
 from llm_app.engine.request import Request
 from llm_app.engine.sampling import choose
+from llm_app.engine.slots import SlotCache
 from llm_app.errors import InvalidNumbers
 
 CHUNK_TOKENS = 384  # of prompts, in a pass beside running replies: bounds the gap between their tokens
+BURST, BURST_CHUNK_TOKENS = 8, 768  # where so many wait for their first token, others wait a little longer for theirs
 IDLE_CHUNK_TOKENS = 1536 if panels.SUIT else 1024  # while nobody in the batch waits for a token: half a second
 INVALID_NUMBERS = "The model produced invalid numbers (NaN or infinity). Load it in fp32, or check its weights."
+
+
+def positions(requests: Sequence[Request]) -> int:
+    """Cache positions that these may come to need.
+
+    A batch's cache is a rectangle: as many rows as requests, each as long as the longest may come to be.
+    """
+    batches: dict[tuple[int, str | None, int], list[Request]] = {}
+    for request in requests:
+        batches.setdefault(request.key, []).append(request)
+    return sum(len(batch) * max(request.n_needed for request in batch) for batch in batches.values())
 
 
 class _Left(Exception):
@@ -30,18 +44,19 @@ class _Left(Exception):
 class Batch:
     """Requests under one adapter. Each pass follows from the requests alone, whatever else the model does meanwhile.
 
-    But for what they take over from `kept`, where chats leave for their next turn what they have read, under the
-    digest of their adapter. None: of requests that nobody goes on from.
+    But for what chats take over from `kept`, where they leave for their next turn what they have read, under the
+    digest of their adapter. What all of them begin with they take from `opening`. None: of requests that are no chats.
     """
 
     def __init__(
-        self, model: PreTrainedModel, pace: Pace, kept: Kept | None, digest: Callable[[str | None], str]
-    ) -> None:
+        self, model: PreTrainedModel, pace: Pace, digest: Callable[[str | None], str], kept: Kept | None,
+        opening: Opening | None,
+    ) -> None:  # fmt: skip
         self.decoding: list[Request] = []
         self.reading: list[Request] = []
         self._model, self._pace = model, pace
-        self._kept, self._digest = kept, digest
-        self._joined: dict[Request, tuple[str, int]] = {}  # the digest of its adapter then, and what it took over
+        self._digest, self._kept, self._opening = digest, kept, opening
+        self._joined: dict[Request, tuple[str, int]] = {}  # the digest of its adapter then, and what it took from kept
         self._new: list[Request] = []
         self._cache = SlotCache()
 
@@ -49,6 +64,13 @@ class Batch:
     def requests(self) -> list[Request]:
         """All, in the order of their cache rows."""
         return self.decoding + self.reading
+
+    @property
+    def _chunk_tokens(self) -> int:
+        """Of prompts, in the next pass."""
+        if not self.decoding:
+            return IDLE_CHUNK_TOKENS
+        return BURST_CHUNK_TOKENS if len(self.reading) >= BURST else CHUNK_TOKENS
 
     @property
     def n_cache_bytes(self) -> int:
@@ -66,7 +88,7 @@ class Batch:
         self.drop_finished()
         if self.reading:
             self._recall()
-            self._read_prompts(CHUNK_TOKENS if self.decoding else IDLE_CHUNK_TOKENS)
+            self._read_prompts(self._chunk_tokens)
             self.drop_finished()
         if self.decoding:
             tokens = [[request.output_ids[-1]] for request in self.decoding]
@@ -100,17 +122,25 @@ class Batch:
         self._cache = SlotCache()
 
     def _recall(self) -> None:
-        """Who has just joined need not read what an earlier turn of the chat has left."""
+        """Who has just joined need not read what an earlier turn of the chat has left, or what all chats begin with."""
+        opened: list[Request] = []
         for request in self._new:
             if self._kept is None or request not in self.reading:
                 continue
             digest = self._digest(request.adapter)
             states = self._kept.find(digest, request.prompt_ids)
             if states is not None:
-                self._cache.put(self.requests.index(request), states)
+                self._cache.put([self.requests.index(request)], states)
                 request.n_cached = states[0][0].shape[1]
+            elif self._opening is not None and self._opening.begins(request.prompt_ids):
+                opened.append(request)
             self._joined[request] = digest, request.n_cached
         self._new.clear()
+        if opened and self._opening is not None:
+            states = self._opening.states(self._model, self._digest(opened[0].adapter))
+            self._cache.put([self.requests.index(request) for request in opened], states)
+            for request in opened:
+                request.n_cached = states[0][0].shape[1]
 
     def _keep(self, row: int) -> None:
         """What a request whose reply ended, or was stopped, leaves for the next turn."""

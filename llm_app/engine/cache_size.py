@@ -1,11 +1,14 @@
 """How large a store of keys or values is made."""
 
+from collections.abc import Sequence
 from math import prod
 
 from torch import Tensor
 
+from llm_app.engine.blocks import zeros
+
 ROW_STEP, POSITION_STEP = 4, 256
-SMALL = 1 << 17  # numbers of a store; what is larger is sooner made one by one
+PIECE = 8 << 20  # numbers that are made together
 
 
 def rounded(n_rows: int, length: int) -> tuple[int, int]:
@@ -16,6 +19,23 @@ def rounded(n_rows: int, length: int) -> tuple[int, int]:
 
 def grown(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> Tensor:
     """A store with what `held` has and room for more of what is like `new`, both (rows, heads, positions, size)."""
+    return _filled(zeros(_shape(held, new, n_rows, length), new), held)
+
+
+def grow_all(held: dict[int, Tensor], new: Sequence[Tensor], n_rows: int, length: int) -> None:
+    """The same of all layers, some of them in one piece: one by one takes some milliseconds.
+
+    What was there before goes piece by piece.
+    """
+    shapes = [_shape(held.get(layer), each, n_rows, length) for layer, each in enumerate(new)]
+    n_at_once = max(1, PIECE // prod(shapes[0])) if len(set(shapes)) == 1 else 1
+    for first in range(0, len(new), n_at_once):
+        layers = range(first, min(first + n_at_once, len(new)))
+        for layer, store in zip(layers, zeros((len(layers), *shapes[first]), new[first]), strict=True):
+            held[layer] = _filled(store, held.get(layer))
+
+
+def _shape(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> tuple[int, ...]:
     rows, n_positions = rounded(n_rows, length)
     if held is not None:
         # Doubling bounds how often a growing conversation copies its cache.
@@ -23,16 +43,10 @@ def grown(held: Tensor | None, new: Tensor, n_rows: int, length: int) -> Tensor:
             held.shape[2] if held.shape[2] >= length else max(n_positions, min(2 * held.shape[2], held.shape[2] + 2048))
         )
         rows = max(rows, held.shape[0])
-    larger = new.new_zeros(rows, new.shape[1], n_positions, new.shape[3])
+    return rows, new.shape[1], n_positions, new.shape[3]
+
+
+def _filled(store: Tensor, held: Tensor | None) -> Tensor:
     if held is not None:
-        larger[: held.shape[0], :, : held.shape[2]] = held
-    return larger
-
-
-def all_grown(held: dict[int, Tensor], n_layers: int, new: Tensor, n_rows: int, length: int) -> dict[int, Tensor]:
-    """The same of all layers, in one piece where they are new and small: one by one they take some milliseconds."""
-    rows, n_positions = rounded(n_rows, length)
-    shape = rows, new.shape[1], n_positions, new.shape[3]
-    if held or prod(shape) > SMALL:
-        return {layer: grown(held.get(layer), new, n_rows, length) for layer in range(n_layers)}
-    return dict(enumerate(new.new_zeros(n_layers, *shape)))
+        store[: held.shape[0], :, : held.shape[2]] = held
+    return store

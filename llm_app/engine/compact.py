@@ -22,10 +22,11 @@ from transformers.models.mistral.modeling_mistral import MistralAttention
 from llm_app.engine.agreement import agrees
 from llm_app.engine.branches import TreeLayout
 from llm_app.engine.compiled_pass import CompiledPass
-from llm_app.engine.forward import ATTENTION, Layout, attend
+from llm_app.engine.forward import ATTENTION, attend
 from llm_app.engine.norms import Norm
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import WIDE_ROWS, PackedLinear, gated_product
+from llm_app.engine.slots import Layout
 
 log = logging.getLogger(__name__)
 FAMILY = (LlamaModel, MistralModel, Qwen2Model, Qwen3Model)

@@ -24,9 +24,9 @@ from llm_app.engine.compiled.products import GROUP, STEPS
 from llm_app.engine.compiled.records import LAYER, PASS
 from llm_app.engine.compiled.tiles import blocks_for
 from llm_app.engine.compiled.vectors import LANES
-from llm_app.engine.forward import Layout
 from llm_app.engine.norms import Norm
 from llm_app.engine.packed import PackedLinear
+from llm_app.engine.slots import Layout
 
 # Few: of which this way is sooner done than oneDNN's products with operations between them. One thread does less.
 MOST_TOKENS = 2 if team.IS_ALONE else 96

@@ -17,12 +17,14 @@ from collections.abc import Sequence
 
 from llm_app.config import SamplingConfig, ServeConfig
 from llm_app.engine import fallback
-from llm_app.engine.batch import Batch
+from llm_app.engine.batch import Batch, positions
+from llm_app.engine.blocks import give_back
 from llm_app.engine.failures import IS_DOWN, told
 from llm_app.engine.fit import free_bytes
 from llm_app.engine.kept import KEPT_BYTES, Kept
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.memory import bytes_per_position
+from llm_app.engine.opening import Opening, opening_ids
 from llm_app.engine.pace import Pace, end_team
 from llm_app.engine.request import Asked, Request, new_request
 from llm_app.engine.turn import BATCH, CHAT, PATIENCE, Turn
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 MAX_FAILURES = 3  # in a row; after that the decoder stays down and says so
 MAX_GENERATE_THREADS = 4
 CACHE_SHARE = 0.25  # of the free memory, for the keys and values of all replies
+MOST_UNUSED, PAUSE_SECONDS = 512 << 20, 5.0  # bytes after which a pause is used to give back what was freed
 Party = tuple[Request, ...]  # they join in one step, or not yet
 
 
@@ -40,16 +43,16 @@ class Decoder:
     """Decodes replies of one loaded model until it is closed."""
 
     def __init__(self, loaded: LoadedModel, turn: Turn, serve: ServeConfig, *, keeps_chats: bool) -> None:
-        self.loaded = loaded
-        self._turn = turn
+        self.loaded, self._turn = loaded, turn
         self._max_streams, self._max_waiting = serve.max_streams, serve.max_waiting
         self._condition = threading.Condition()
         self._waiting: deque[Party] = deque()
         self._batches: dict[tuple[int, str | None, int], Batch] = {}
         self._solo: list[Request] = []  # decoded by `generate`
-        self._pace = Pace.of(loaded.model)
-        self._kept = Kept(KEPT_BYTES if keeps_chats else 0)
+        self._pace, self._kept = Pace.of(loaded.model), Kept(KEPT_BYTES if keeps_chats else 0)
+        self._opening = Opening(opening_ids(loaded.tokenizer, loaded.template))
         self._is_closing, self._n_failures, self._n_steps = False, 0, 0
+        self._n_promised = 0  # bytes that replies might have come to need since memory was given back
         self._numbers = itertools.count(1)
         self._bytes_per_position = bytes_per_position(loaded.model) if loaded.is_batchable else 1
         self._thread: threading.Thread | None = None  # comes with the first request
@@ -138,13 +141,10 @@ class Decoder:
 
     def close(self, grace_seconds: float) -> None:
         """Take nothing more, let replies end for so long, then end them with an error."""
-        deadline = time.monotonic() + grace_seconds
         with self._condition:
             self._is_closing = True
             self._condition.notify_all()
-            self._condition.wait_for(
-                lambda: self._is_idle or self.is_down, timeout=max(0.0, deadline - time.monotonic())
-            )
+            self._condition.wait_for(lambda: self._is_idle or self.is_down, timeout=max(0.0, grace_seconds))
         with self._turn.held():  # nothing moves between the lists meanwhile
             left = [*self._waiting_requests, *self._solo, *self._batched]
         for request in left:
@@ -179,8 +179,8 @@ class Decoder:
                 request.fail(EngineUnavailable(IS_DOWN))
             self._waiting.clear()
         finally:
-            self._batches.clear()  # they hold the model
-            self._kept.clear()
+            for held in (self._batches, self._kept, self._opening):  # the first ones hold the model
+                held.clear()
             self._wake()
 
     def _wait_for_work(self) -> bool:
@@ -188,11 +188,17 @@ class Decoder:
         with self._condition:
             if not self._has_work:
                 end_team()
-            self._condition.wait_for(lambda: self._has_work or (self._is_closing and self._is_idle))
+                if self._n_promised > MOST_UNUSED and not self._condition.wait_for(self._is_due, PAUSE_SECONDS):
+                    give_back()
+                    self._n_promised = 0
+            self._condition.wait_for(self._is_due)
             if self._is_closing and self._is_idle:
                 return False
             self._admit()
             return True
+
+    def _is_due(self) -> bool:
+        return self._has_work or (self._is_closing and self._is_idle)
 
     @property
     def _has_work(self) -> bool:
@@ -228,11 +234,7 @@ class Decoder:
         """Whether the caches stay within their share of the memory. The first party always may start."""
         if self.n_running == 0 and len(more) == 1:
             return True
-        groups: dict[tuple[int, str | None, int], list[Request]] = {}
-        for request in (*self._batched, *(request for party in more for request in party)):
-            groups.setdefault(request.key, []).append(request)
-        # A cache is a rectangle: as many rows as requests, each as long as the longest may come to be.
-        n_positions = sum(len(group) * max(r.n_needed for r in group) for group in groups.values())
+        n_positions = positions([*self._batched, *(request for party in more for request in party)])
         n_positions += sum(request.n_needed * request.sampling.n_beams for request in self._solo)
         return n_positions * self._bytes_per_position <= self._cache_budget()
 
@@ -243,13 +245,13 @@ class Decoder:
     def _admit(self) -> None:
         self._solo = [request for request in self._solo if not request.is_over]
         admitted = self._admissible()
-        self._waiting = deque(
-            party for party in self._waiting if party not in admitted and not all(r.is_over for r in party)
-        )
+        left = (party for party in self._waiting if party not in admitted and not all(r.is_over for r in party))
+        self._waiting = deque(left)
         for request in (request for party in admitted for request in party):
+            self._n_promised += request.n_needed * self._bytes_per_position
             if self._is_batched(request):
-                kept = self._kept if request.rank == CHAT and not request.party else None
-                made = Batch(self.loaded.model, self._pace, kept, self.loaded.adapters.digest)
+                held = (self._kept, self._opening) if request.rank == CHAT and not request.party else (None, None)
+                made = Batch(self.loaded.model, self._pace, self.loaded.adapters.digest, *held)
                 self._batches.setdefault(request.key, made).join(request)
             else:
                 self._solo.append(request)
@@ -259,10 +261,9 @@ class Decoder:
         """One step of every batch whose turn it is; what goes wrong in one does not touch the others."""
         self._n_steps += 1
         is_chatting = any(batch.requests for (rank, _, _), batch in self._batches.items() if rank == CHAT)
-        for key, batch in sorted(self._batches.items(), key=lambda item: item[0][0]):
-            rank, adapter, _ = key
+        for (rank, adapter, party), batch in sorted(self._batches.items(), key=lambda item: item[0][0]):
             if not batch.requests:
-                del self._batches[key]
+                del self._batches[rank, adapter, party]
                 continue
             if rank > CHAT and is_chatting and self._n_steps % (PATIENCE + 1):
                 continue

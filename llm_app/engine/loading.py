@@ -1,10 +1,7 @@
 """ModelConfig -> LoadedModel, as an iterator of progress that can be closed at any tensor."""
 
-import contextlib
-import ctypes
 import gc
 import logging
-import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +12,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from llm_app.config import ModelConfig, Settings
 from llm_app.engine import catalog, compact, sources
 from llm_app.engine.adapters import Adapters
+from llm_app.engine.blocks import give_back
 from llm_app.engine.branches import splits
 from llm_app.engine.catalog import ModelEntry
 from llm_app.engine.detokenise import TokenBytes
@@ -107,9 +105,7 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # musl has no malloc_trim and gives memory back by itself
-            ctypes.CDLL(None).malloc_trim(0)
+    give_back()
 
 
 def choose_device(config: ModelConfig) -> torch.device:

@@ -15,9 +15,9 @@ from torch.nn import functional
 from llm_app.engine import attention
 from llm_app.engine.additions import Additions, Layer
 from llm_app.engine.attention import attend_many
-from llm_app.engine.forward import Layout, SlotCache
 from llm_app.engine.norms import SHORT_ROWS, rms_norm
 from llm_app.engine.packed import LEAST_ROWS, PrepackedLinear
+from llm_app.engine.slots import Layout, SlotCache
 
 
 class _Weights(NamedTuple):

@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from llm_app.engine.branches import Branch, Reading, TreeLayout, splits
 from llm_app.engine.failures import is_out_of_memory
-from llm_app.engine.forward import SlotCache, forward
+from llm_app.engine.forward import forward
+from llm_app.engine.slots import SlotCache
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from llm_app.engine.failures import is_out_of_memory
-from llm_app.engine.forward import SlotCache, forward_all
+from llm_app.engine.forward import forward_all
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.packing import Batch, Request, plan
 from llm_app.engine.room import TOKENS, Room
 from llm_app.engine.scorer import Score, Scorer, TooLargeAlone
+from llm_app.engine.slots import SlotCache
 from llm_app.engine.turn import BATCH, Turn
 from llm_app.errors import ContextLengthExceeded, UserError
 from llm_app.messages import TokenLogprob

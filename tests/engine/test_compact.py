@@ -14,9 +14,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from llm_app.engine import compact
 from llm_app.engine.adapters import Adapters
 from llm_app.engine.branches import Branch, Reading, TreeLayout
-from llm_app.engine.forward import ATTENTION, SlotCache, forward
+from llm_app.engine.forward import ATTENTION, forward
 from llm_app.engine.identity import Identity
 from llm_app.engine.packed import LEAST_ROWS, WIDE_ROWS, PackedLinear, PrepackedLinear, gated_product, weight_bytes
+from llm_app.engine.slots import SlotCache
 from tests import tiny
 from tests.engine.test_packed import blocks
 

@@ -14,7 +14,8 @@ from llm_app.engine import compact, compiled_pass
 from llm_app.engine.branches import Branch, Reading, TreeLayout
 from llm_app.engine.compiled import panels
 from llm_app.engine.compiled.tiles import Tiles
-from llm_app.engine.forward import Layout, SlotCache, forward
+from llm_app.engine.forward import forward
+from llm_app.engine.slots import Layout, SlotCache
 from tests.engine.test_compiled_adapters import adapter
 from tests.engine.test_compiled_pass import CONFIGS, SHARED, error, exact, of_blocks, states, with_threads
 from tests.engine.test_packed import KINDS

@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from llm_app.engine import compact
 from llm_app.engine.compiled import panels, team
 from llm_app.engine.compiled_pass import MOST_TOKENS, CompiledPass
-from llm_app.engine.forward import ATTENTION, Layout, SlotCache, forward
+from llm_app.engine.forward import ATTENTION, forward
 from llm_app.engine.norms import Norm
 from llm_app.engine.packed import PackedLinear
+from llm_app.engine.slots import Layout, SlotCache
 from tests.engine.test_packed import KINDS, blocks
 from tests.running import watched
 

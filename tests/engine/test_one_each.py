@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from llm_app.engine import attention, compact
-from llm_app.engine.forward import ATTENTION, Layout, SlotCache
+from llm_app.engine.forward import ATTENTION
 from llm_app.engine.one_each import OneEach
 from llm_app.engine.packed import LEAST_ROWS, PrepackedLinear
+from llm_app.engine.slots import Layout, SlotCache
 from tests.engine.test_compiled_adapters import adapter
 from tests.engine.test_compiled_pass import CONFIGS
 

@@ -13,11 +13,12 @@ from llm_app.config import ModelConfig, Settings
 from llm_app.engine import turn as turn_module
 from llm_app.engine.adapters import Adapters
 from llm_app.engine.branches import _is_greedy
-from llm_app.engine.forward import SlotCache, forward
+from llm_app.engine.forward import forward
 from llm_app.engine.host import Host
 from llm_app.engine.loading import LoadedModel
 from llm_app.engine.packing import SPARE_PAIRS, Request, plan
 from llm_app.engine.scoring import loglikelihoods, rolling, windows
+from llm_app.engine.slots import SlotCache
 from llm_app.engine.turn import CHAT, Turn
 from tests import tiny
 
