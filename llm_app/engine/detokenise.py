@@ -6,7 +6,8 @@ from functools import cached_property
 from transformers import PreTrainedTokenizerBase
 
 BROKEN = "\ufffd"
-WINDOW = 6  # tokens re-read with the new ones, since some tokenizers write spaces by what stands before
+WINDOW = 6  # tokens at least that are re-read with the new ones: some tokenizers write spaces by what stands before
+MOST_REREAD = 24
 
 
 class TextStream:
@@ -22,19 +23,17 @@ class TextStream:
         self.is_stopped = False
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
-        self._ids: list[int] = []
-        self._read = 0  # tokens whose text was given
-        self._held = ""  # text that may turn out to begin a stop string
         # SentencePiece drops the space of a first token: the tokens before it show that it is not the first.
-        self._ids.extend(before[-WINDOW:])
-        if self._decode(0, len(self._ids)).endswith(BROKEN):
+        self._ids = list(before[-WINDOW:])  # the last ones
+        if self._decode().endswith(BROKEN):
             self._ids.clear()
-        self._read = len(self._ids)
+        self._known = self._decode()  # text of these tokens, which was given
+        self._held = ""  # text that may turn out to begin a stop string
 
     def push(self, token_ids: Sequence[int]) -> str:
         """Text that is now certain."""
         self._ids.extend(token_ids)
-        text = self._decode(self._start, len(self._ids))
+        text = self._decode()
         if text.endswith(BROKEN):
             return ""  # inside a character: wait for its other bytes
         return self._release(self._advance(text))
@@ -43,25 +42,22 @@ class TextStream:
         """What is left; bytes of an unfinished character are dropped."""
         if self.is_stopped:
             return ""
-        text = self._decode(self._start, len(self._ids)).rstrip(BROKEN)
-        released = self._release(self._advance(text))
+        released = self._release(self._advance(self._decode().rstrip(BROKEN)))
         rest = "" if self.is_stopped else self._held
         self._held = ""
         return released + rest
 
-    @property
-    def _start(self) -> int:
-        return max(0, self._read - WINDOW)
-
     def _advance(self, text: str) -> str:
-        known = self._decode(self._start, self._read)
-        self._read = len(self._ids)
-        return text[len(known) :]
+        """What a text has more than was known; of the tokens behind it, the first are forgotten now and then."""
+        new = text[len(self._known) :]
+        if len(self._ids) > MOST_REREAD:
+            del self._ids[:-WINDOW]
+            text = self._decode()
+        self._known = text
+        return new
 
-    def _decode(self, start: int, end: int) -> str:
-        return str(
-            self._tokenizer.decode(self._ids[start:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
+    def _decode(self) -> str:
+        return str(self._tokenizer.decode(self._ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _release(self, new: str) -> str:
         if self.is_stopped:
