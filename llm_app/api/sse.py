@@ -1,9 +1,11 @@
 """Answers that come piece by piece, as server-sent events."""
 
+import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import anyio
 from starlette.responses import Response
@@ -17,6 +19,9 @@ from llm_app.messages import Delta
 
 # A reader that takes nothing for so long holds a place in the batch for nobody.
 MAX_SEND_SECONDS = 15.0
+N_LOOKS = 5  # in that time: it may be a fifth longer
+# Made once: `json.dumps` makes one for each piece. It escapes line breaks, so a piece cannot end its event early.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Chunks(Protocol):
@@ -56,43 +61,69 @@ class EventStream(Response):
         async with aclosing(self._pieces) as pieces:
             first = await anext(pieces)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            try:
-                await self._send_all(send, first, pieces)
-                last = "data: [DONE]\n\n"
-            except TimeoutError:
-                return  # nobody reads; ending without the last event makes the server close the connection
-            except UserError as error:
-                last = _event(error_body(error))
-            except Exception as error:
-                log_failure(request_id, error)
-                last = _event(error_body(internal_error(request_id)))
-            await _send(send, last.encode(), is_last=True)
+            with _Reader(send) as reader:
+                try:
+                    await self._send_all(reader, first, pieces)
+                    last = "data: [DONE]\n\n"
+                except UserError as error:
+                    last = _event(error_body(error))
+                except Exception as error:
+                    log_failure(request_id, error)
+                    last = _event(error_body(internal_error(request_id)))
+                await reader.take(last.encode(), is_last=True)
 
     async def _send_all(
-        self, send: Send, first: tuple[int, Delta], pieces: AsyncGenerator[tuple[int, Delta], None]
+        self, reader: "_Reader", first: tuple[int, Delta], pieces: AsyncGenerator[tuple[int, Delta], None]
     ) -> None:
         # A repeated prompt with its log-probabilities is megabytes: not to be written where all requests wait.
         opening = await self._work.prepare(self._opening)
         if opening:
-            await _send(send, opening)
-        await self._send_chunks(send, self._chunks.of(*first))
+            await reader.take(opening)
+        await _send_chunks(reader, self._chunks.of(*first))
         async for index, delta in pieces:
-            await self._send_chunks(send, self._chunks.of(index, delta))
-        await self._send_chunks(send, self._chunks.closing())
-
-    async def _send_chunks(self, send: Send, chunks: list[dict[str, Any]]) -> None:
-        if chunks:
-            await _send(send, "".join(map(_event, chunks)).encode())
+            await _send_chunks(reader, self._chunks.of(index, delta))
+        await _send_chunks(reader, self._chunks.closing())
 
     def _opening(self) -> bytes:
         return "".join(f"data: {json_text(chunk)}\n\n" for chunk in self._chunks.opening()).encode()
 
 
+async def _send_chunks(reader: "_Reader", chunks: list[dict[str, Any]]) -> None:
+    if chunks:
+        await reader.take("".join(map(_event, chunks)).encode())
+
+
 def _event(value: dict[str, Any]) -> str:
-    # json escapes line breaks, so a piece of text cannot end its event early.
-    return f"data: {json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':'))}\n\n"
+    return f"data: {_JSON.encode(value)}\n\n"
 
 
-async def _send(send: Send, body: bytes, *, is_last: bool = False) -> None:
-    with anyio.fail_after(MAX_SEND_SECONDS):
-        await send({"type": "http.response.body", "body": body, "more_body": not is_last})
+class _Reader:
+    """Who reads a stream. One that takes nothing for too long is left: the connection closes without a last event.
+
+    A timer looks now and then: a deadline for each piece would cost as much as sending the piece.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send, self._scope = send, anyio.CancelScope()
+        self._loop = asyncio.get_running_loop()
+        self._waits_since = math.inf  # the loop's seconds, while a piece is being sent
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        self._look()
+        return self
+
+    def __exit__(self, *error: Any) -> bool:
+        self._timer.cancel()
+        return bool(self._scope.__exit__(*error))
+
+    async def take(self, body: bytes, *, is_last: bool = False) -> None:
+        """Send a piece."""
+        self._waits_since = self._loop.time()
+        await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+        self._waits_since = math.inf
+
+    def _look(self) -> None:
+        if self._loop.time() - self._waits_since >= MAX_SEND_SECONDS:
+            self._scope.cancel()
+        self._timer = self._loop.call_later(MAX_SEND_SECONDS / N_LOOKS, self._look)

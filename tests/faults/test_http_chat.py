@@ -135,3 +135,10 @@ def test_C6_a_client_that_stays_but_does_not_read_loses_its_place(live: Live, mo
         wait_for(lambda: live.host.status().n_running > 0, 30)
         live.wait_until_idle(3)
         assert live.chat(max_tokens=1).status_code == 200, "and the connection is still open here"
+
+
+def test_C6_a_reader_is_not_late_while_the_model_is(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_SEND_SECONDS", 0.2)
+    with slowed(live.host, 0.5):
+        answer = live.chat(max_tokens=3, stream=True)
+    assert answer.text.rstrip().endswith("data: [DONE]")
