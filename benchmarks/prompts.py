@@ -14,6 +14,16 @@ def short_prompts() -> list[str]:
     return [f"Explain in a few sentences what one should know about {topic}." for topic in TOPICS]
 
 
+def paired_prompts(shift: int) -> list[str]:
+    """32 questions about two topics each, other pairs for each shift from 1 to 31."""
+
+    def turned(by: int) -> tuple[str, ...]:
+        return (*TOPICS[by % 32 :], *TOPICS[: by % 32])
+
+    pairs = zip(turned(5 * shift), turned(6 * shift), strict=True)
+    return [f"Explain in a few sentences what one should know about {one} and {other}." for one, other in pairs]
+
+
 def long_prompt(n_words: int = 900, about: str = "bridges") -> str:
     """A text of about 1,000 tokens and a question about it. `about`: its first words, so that no two begin alike."""
     text = SENTENCE * (n_words // len(SENTENCE.split()) + 1)

@@ -8,10 +8,10 @@ after a prompt of 1,000 tokens. `adapter`: the same with a LoRA adapter of rank 
 the weights. `many`: 32 streams of 64 tokens that start at once, prompts included, beside one stream of `generate`.
 
 A side is a process of its own, loaded once a part and asked in turn, never two at once; each round has another order.
-Each case is asked once before it counts. One stream has another prompt in each round, so that no side finds it in a
-cache; for `many` such caches are off. Seconds are the caller's, in the side's own process. A ratio is ours to the
-peer's in the same round; above 1 ours is ahead, in each measure. Every process may use the cores that this one may
-(taskset), with as many threads.
+Each case is asked once before it counts. Each round has other prompts with the same first words; a side may take over
+what it has read of them before, as its users have it. Seconds are the caller's, in the side's own process. A ratio is
+ours to the peer's in the same round; above 1 ours is ahead, in each measure. Every process may use the cores that this
+one may (taskset), with as many threads.
 
 llamacpp is the wheel of requirements-dev.txt, made for AVX2; llamacpp-node chooses its kernels by the processor: FOLDER
 has it (npm install node-llama-cpp). PATH is an interpreter with openvino-genai, which wants packages of its own. A peer
@@ -37,7 +37,7 @@ from llm_app.engine import catalog
 
 PEERS = ("generate", "llamacpp", "llamacpp-node", "openvino", "openvino-f32")
 PARTS = ("alone", "adapter", "many")
-N_STREAMS, N_NEW_OF_MANY = 32, 64
+N_STREAMS, N_NEW_OF_MANY, MOST_ROUNDS = 32, 64, 30
 # What counts of each kind of case, and whether more is better.
 MEASURES = {"decode_tokens_per_s": True, "first_token_ms": False, "total_tokens_per_s": True}
 ROOT = Path(__file__).parents[2]
@@ -113,6 +113,8 @@ def main() -> None:
     parts, peers = args.parts.split(","), args.peers.split(",")
     if unknown := {*parts, *peers} - {*PARTS, *PEERS}:
         parser.error(f"not known: {', '.join(sorted(unknown))}")
+    if not 1 <= args.rounds <= MOST_ROUNDS:
+        parser.error(f"--rounds: 1 to {MOST_ROUNDS}; there are no prompts for more")
     n_threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "benchmarks.peers.prepare", folder], cwd=ROOT, check=True)
@@ -156,10 +158,10 @@ def start(stack: ExitStack, part: str, peers: Sequence[str], args: argparse.Name
     return sides
 
 
-def cases(part: str, prompts: dict[str, list[list[int]]], n_rounds: int, n_tokens: int) -> list[Case]:
+def cases(part: str, prompts: dict[str, Any], n_rounds: int, n_tokens: int) -> list[Case]:
     """The cases of a part; round 0 is the warm-up."""
     if part == "many":
-        return [Case("32 streams", [prompts["short"]] * (n_rounds + 1), N_NEW_OF_MANY, ("total_tokens_per_s",))]
+        return [Case("32 streams", prompts["many"][: n_rounds + 1], N_NEW_OF_MANY, ("total_tokens_per_s",))]
     return [
         Case(
             f"{len(prompts[length][0])}-token prompt", [[prompt] for prompt in prompts[length][: n_rounds + 1]],

@@ -21,9 +21,10 @@ const sequences = Array.from({ length: setup.n_streams }, () => context.getSeque
 tell({ about: `llama.cpp ${llama.llamaCppRelease.release}, ${llama.systemInfo}` });
 
 async function reply(sequence, prompt, nNew, came) {
-  await sequence.clearHistory(); // nothing of an earlier prompt is kept
+  await sequence.adaptStateToTokens(prompt.slice(0, -1), false); // what an earlier prompt shares with it stays
+  const left = prompt.slice(sequence.nextTokenIndex);
   const tokens = [];
-  for await (const token of sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true })) {
+  for await (const token of sequence.evaluate(left, { temperature: 0, yieldEogToken: true })) {
     came.push(performance.now());
     tokens.push(token);
     if (tokens.length === nNew) break;

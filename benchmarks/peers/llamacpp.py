@@ -30,7 +30,6 @@ def start(setup: Setup) -> tuple[Answer, str]:
         texts: list[str] = []
         asked = {
             "prompt": list(prompt), "n_predict": n_new, "temperature": 0.0, "ignore_eos": True, "stream": True,
-            "cache_prompt": False,
         }  # fmt: skip
 
         def on_chunk(chunk: dict[str, Any] | str) -> None:

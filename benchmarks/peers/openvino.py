@@ -1,4 +1,4 @@
-"""OpenVINO GenAI, which reads GGUF itself. Its defaults, but for the number of threads.
+"""OpenVINO GenAI, which reads GGUF itself. Its defaults, but for the number of threads and room for many streams.
 
 It has no part with an adapter: of a model that it reads from GGUF its layers have other names than PEFT's, and it goes
 on without the adapter ("Unused LoRA tensor"; seen with 2026.4.1).
@@ -62,7 +62,7 @@ def start(setup: Setup) -> tuple[Answer, str]:
         scheduler = genai.SchedulerConfig()
         # Room for all of them at once: the default holds back prompts that would fit.
         scheduler.max_num_seqs, scheduler.max_num_batched_tokens, scheduler.cache_size = setup.n_streams, 512, 1
-        scheduler.enable_prefix_caching = False
+        scheduler.enable_prefix_caching = True  # as LLMPipeline has it
         pipeline = genai.ContinuousBatchingPipeline(setup.file, scheduler, "CPU", properties)
     else:
         pipeline = genai.LLMPipeline(setup.file, "CPU", **properties)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers.side import ADAPTER_FILE
-from benchmarks.prompts import TOPICS, long_prompt, short_prompts
+from benchmarks.prompts import TOPICS, long_prompt, paired_prompts, short_prompts
 from benchmarks.train import write_folder
 
 MODEL, ADAPTER, PROMPTS = "model", "adapter", "prompts.json"
@@ -75,7 +75,7 @@ def write_gguf(folder: Path) -> None:
 
 
 def write_prompts(folder: Path) -> None:
-    """Token ids of each question and of each long prompt, as the chat template puts them."""
+    """Token ids of questions, of long prompts, and of the questions of each round, as the chat template puts them."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder / MODEL)
@@ -90,6 +90,7 @@ def write_prompts(folder: Path) -> None:
     prompts = {
         "short": [ids(text) for text in short_prompts()],
         "long": [ids(long_prompt(about=topic)) for topic in TOPICS],
+        "many": [[ids(text) for text in paired_prompts(shift)] for shift in range(1, len(TOPICS))],
     }
     (folder / PROMPTS).write_text(json.dumps(prompts))
 
