@@ -101,6 +101,11 @@ def wait_for(holds: Any, seconds: float) -> float:
     return time.monotonic() - started
 
 
+def wait_until_loaded(host: Host, seconds: float) -> None:
+    """Until a model answers and its load has ended: before that the next load is refused."""
+    wait_for(lambda: host.status().state == "ready" and host.status().phase is None, seconds)
+
+
 def assert_refused(response: httpx.Response, status: int, param: str | None = None, code: str | None = None) -> None:
     """The error contract: OpenAI's shape, a request id, the parameter by name."""
     assert response.status_code == status, response.text
@@ -142,6 +147,17 @@ def slowed(host: Host, seconds: float) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def unending(host: Host) -> Iterator[None]:
+    """The model never ends a reply by itself."""
+    loaded = host.loaded
+    ends, loaded.eos_ids = loaded.eos_ids, frozenset()
+    try:
+        yield
+    finally:
+        loaded.eos_ids = ends
 
 
 @contextmanager

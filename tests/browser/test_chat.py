@@ -1,13 +1,12 @@
 """The Chat tab as a person uses it."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.live import slowed
+from tests.live import slowed, unending
 from tests.web.site import Site, wait_until_idle
 
 OpenPage = Callable[..., Page]
@@ -47,17 +46,6 @@ def answered(page: Page, n: int) -> None:
     expect(page.locator("#send")).to_be_visible()
 
 
-@contextmanager
-def unending(site: Site) -> Iterator[None]:
-    """The model never ends a reply by itself."""
-    loaded = site.host.loaded
-    ends, loaded.eos_ids = loaded.eos_ids, frozenset()
-    try:
-        yield
-    finally:
-        loaded.eos_ids = ends
-
-
 def short(page: Page, n_tokens: int = 8) -> None:
     page.fill("#option-max-new-tokens input", str(n_tokens))
     page.press("#option-max-new-tokens input", "Tab")
@@ -66,7 +54,7 @@ def short(page: Page, n_tokens: int = 8) -> None:
 def test_a_message_is_answered_with_streamed_text_and_figures(open_page: OpenPage, site: Site) -> None:
     page = open_page()
     short(page, 40)
-    with unending(site), slowed(site.host, 0.05):
+    with unending(site.host), slowed(site.host, 0.05):
         say(page, "hello world")
         expect(page.locator("#stop")).to_be_visible()
         expect(page.locator("#conversation small.note")).to_contain_text("writing")
@@ -93,7 +81,7 @@ def test_shift_enter_starts_a_line_and_enter_sends(open_page: OpenPage) -> None:
 
 def test_stop_keeps_the_text_and_says_so(open_page: OpenPage, site: Site) -> None:
     page = open_page()
-    with unending(site), slowed(site.host, 0.05):
+    with unending(site.host), slowed(site.host, 0.05):
         say(page, "go on and on")
         page.wait_for_timeout(600)
         page.click("#stop")
@@ -289,7 +277,7 @@ def test_nothing_jumps_while_a_reply_is_written(open_page: OpenPage, site: Site)
     short(page, 60)
     names = ("#conversation", "#message", ".options >> nth=0", ".rooms")
     boxes = []
-    with unending(site), slowed(site.host, 0.01):
+    with unending(site.host), slowed(site.host, 0.01):
         say(page, "hello")
         for _ in range(12):
             boxes.append([page.locator(name).bounding_box() for name in names])

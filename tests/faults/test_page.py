@@ -16,7 +16,7 @@ from llm_app.errors import Cancelled
 from llm_app.web.chat import presence
 from llm_app.web.chat.views import MAX_SHOWN
 from tests import tiny
-from tests.live import failing_after, slowed, wait_for
+from tests.live import failing_after, slowed, unending, wait_for, wait_until_loaded
 from tests.web.site import Site, is_unchanged, serving, texts, wait_until_idle
 
 
@@ -53,7 +53,7 @@ def test_C18_W9_sessions_never_see_each_others_conversation(site: Site) -> None:
 
 def test_C6_a_reply_that_nobody_reads_is_dropped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "READER_TIMEOUT_SECONDS", 1.0)
-    with slowed(site.host, 0.2):
+    with unending(site.host), slowed(site.host, 0.2):
         endless(site, "unread")
         seconds = wait_until_idle(site, 5.0)
     assert seconds > 0.5, "it ended by itself, so this proved nothing"
@@ -89,7 +89,7 @@ def test_a_slow_reader_is_not_taken_for_an_absent_one() -> None:
 
 def test_C8_stop_keeps_the_text_marks_it_and_frees_the_place_at_once(site: Site) -> None:
     found: list[dict[str, Any]] = []
-    with slowed(site.host, 0.05):
+    with unending(site.host), slowed(site.host, 0.05):
         endless(site, "stopper")
         reader = threading.Thread(target=lambda: found.extend(site.events("stopper")))
         reader.start()
@@ -132,7 +132,7 @@ def test_C9_W10_a_fault_in_the_middle_keeps_the_text_names_a_number_and_the_next
 
 
 def test_a_closed_tab_stops_its_reply(site: Site) -> None:
-    with slowed(site.host, 0.1):
+    with unending(site.host), slowed(site.host, 0.1):
         endless(site, "leaver")
         with site.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "leaver"}) as stream:
             next(stream.iter_lines())
@@ -243,7 +243,7 @@ def test_a_model_is_unloaded_and_loaded_from_the_strip_and_a_wrong_one_is_refuse
         assert site.host.status().state == "empty"
         assert "No model is loaded" in site.shown(site.send("hello"), "chat-notice")
         strip(site, "load", "click", *chosen("tiny", "fp32"))
-        wait_for(lambda: site.host.status().state == "ready", 20)
+        wait_until_loaded(site.host, 20)
         assert "No model nosuch" in strip(site, "load", "click", *chosen("nosuch", "auto"))["fit"]
         assert site.host.status().state == "ready", "the model before stays"
         assert "error" in strip(site, "load", "click", *chosen({"a": 1}, "fp32"))["fit"]

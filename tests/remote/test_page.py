@@ -17,7 +17,7 @@ from llm_app.web.chat.views import final_note
 from llm_app.web.model.loader import Loader
 from llm_app.web.model.status import status_html
 from llm_app.web.runs.bring import missing_model
-from tests.live import MODEL, Live, running, wait_for
+from tests.live import MODEL, Live, running, wait_until_loaded
 from tests.remote.test_own_server import task
 from tests.web.site import Site, serving, texts
 
@@ -36,7 +36,7 @@ def site(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
         said = site.ask("model", "input", model=f"{live.url}/v1", **form)
         assert "what you write, and what benchmarks ask, is sent there" in site.shown(said, "fit", ("model", "input"))
         site.ask("load", "click", model=f"{live.url}/v1", **form)
-        wait_for(lambda: site.host.status().state == "ready" and site.host.status().phase is None, 10)
+        wait_until_loaded(site.host, 10)
         yield site
 
 

@@ -21,7 +21,7 @@ from llm_app.web.model.details import AdapterShelf, sample_prompt
 from llm_app.web.model.loader import Loader
 from llm_app.web.model.status import status_html
 from tests import tiny
-from tests.live import wait_for
+from tests.live import wait_for, wait_until_loaded
 from tests.web.keeping import at_once
 from tests.web.site import Site, serving
 
@@ -231,7 +231,7 @@ def test_after_a_load_that_did_not_fit_what_would_is_a_press_away_and_load_works
     assert (shown["load"]["visible"], shown["load"]["variant"]) == (True, "primary") and "value" not in shown["adapter"]
     chosen = press(site, "fit-presses", "precision", "bf16", precision="fp32", **form)["precision"]["value"]
     at_once(site, "load", "click", "works", precision=chosen, **form)
-    wait_for(lambda: host.status().state == "ready", 30)
+    wait_until_loaded(host, 30)
     assert host.loaded.precision == "bf16"
     monkeypatch.undo()
     for _ in host.load(ModelConfig("tiny", precision="fp32")):

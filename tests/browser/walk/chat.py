@@ -7,10 +7,9 @@ from pathlib import Path
 from playwright.sync_api import Locator, expect
 
 from llm_app.config import SamplingConfig
-from tests.browser.test_chat import unending
 from tests.browser.walk.chat_modes import compare, token_view
 from tests.browser.walk.visitor import Visitor
-from tests.live import slowed
+from tests.live import slowed, unending
 from tests.web.site import MODEL, Site
 
 # Name, default, least and most, as the screen's list has them.
@@ -91,7 +90,7 @@ def controls_stand_at_their_defaults(visitor: Visitor) -> None:
 
 
 def text_streams_and_stop_keeps_what_is_there(visitor: Visitor, site: Site) -> None:
-    with unending(site), slowed(site.host, 0.05):
+    with unending(site.host), slowed(site.host, 0.05):
         visitor.press(visitor.page.locator(".examples button:visible").first)
         visitor.sees(NOTES, visitor.word("writing"), visitor.like("tokens_per_second"), visitor.like("first_token"))
         before = last_reply(visitor).inner_text()
