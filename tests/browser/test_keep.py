@@ -1,12 +1,16 @@
 """Kept conversations as a person uses them."""
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from llm_app.web.chat.handlers import ChatHandlers
 from llm_app.web.chat.views import MAX_SHOWN
 from tests.browser.conftest import Watched
 from tests.browser.test_chat import answered, messages, replies, say, short
@@ -85,6 +89,28 @@ def test_the_list_finds_opens_renames_deletes_and_brings_back(open_page: OpenPag
     expect(messages(page)).to_have_count(0)
     page.click("#undo-delete")
     expect(messages(page)).to_contain_text("a question about 困惑度")
+
+
+def test_whoever_searches_before_the_page_has_all_its_answers_finds_no_more_than_that(
+    open_page: OpenPage, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(site, "about 困惑度 and more", "an answer")
+    kept(site, "something else", "b")
+    is_answered, settled = threading.Event(), ChatHandlers.seen
+
+    def late(*arguments: Any) -> Any:
+        if not is_answered.is_set():
+            time.sleep(2)
+            is_answered.set()
+        return settled(*arguments)
+
+    monkeypatch.setattr(ChatHandlers, "seen", late)
+    page = open_page()
+    unfold_list(page)
+    page.locator("#keep-search input, #keep-search textarea").fill("困惑度 and")
+    assert is_answered.wait(10)
+    page.wait_for_timeout(1_000)
+    expect(page.locator("#kept .row")).to_have_count(1)
 
 
 def test_a_conversation_goes_out_as_a_file_and_comes_in_again(open_page: OpenPage, site: Site, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_on_a_phone_in_chinese_nothing_is_wider_than_the_screen_and_a_mapping_ca
     for column, name in (("prompt", "甲"), ("response", "乙")):
         page.locator(f"#tune-column-{column} input").click()
         page.get_by_role("option", name=name, exact=True).click()
+        expect(page.get_by_role("option")).to_have_count(0)  # it fades
     expect(page.locator("#tune-data-rows")).to_contain_text("2 个样本", timeout=30_000)
     expect(page.locator("#tune-bad-rows")).to_contain_text("1 行没有成为样本")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -88,7 +88,7 @@ def build_talk(page: gr.Blocks, services: Services, modes: gr.Tabs) -> Talk:
 
     talk = Talk(handlers, parts, [system_prompt, *form.controls], form, modes, replies, refresh)
     _connect(talk, examples)
-    _connect_keep(keep, keep_parts, parts)
+    _connect_keep(keep, keep_parts, talk)
     return talk
 
 
@@ -156,9 +156,11 @@ def _connect(talk: Talk, examples: list[tuple[gr.Button, str]]) -> None:
     parts.stop.click(handlers.stop, None, None, **AT_ONCE)
 
 
-def _connect_keep(keep: KeepHandlers, list_parts: KeepParts, parts: Parts) -> None:
+def _connect_keep(keep: KeepHandlers, list_parts: KeepParts, talk: Talk) -> None:
+    parts = talk.parts
     wanted, sight, outputs = list_parts.search, parts.sight(), keep.outputs()
-    parts.open.load(keep.opened, [wanted, parts.browser], outputs, **AT_ONCE)
+    # Once more afterwards: what was asked before somebody searched may be answered after that.
+    talk.refresh(parts.open.load(keep.opened, [wanted, parts.browser], outputs, **AT_ONCE))
     if isinstance(parts.browser, gr.HTML):
         parts.browser.load(keep.refresh, [wanted, *sight], keep.list_outputs(), **AT_ONCE)
     wanted.change(keep.refresh, [wanted, *sight], keep.list_outputs(), **AT_ONCE)
