@@ -230,10 +230,11 @@ def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, width: int) ->
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= width, name
 
 
-def test_the_whole_composer_is_in_sight_without_scrolling(open_page: OpenPage) -> None:
-    page = open_page(width=1280, height=800)
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_whole_composer_is_in_sight_without_scrolling(open_page: OpenPage, width: int, height: int) -> None:
+    page = open_page(width=width, height=height)
     box = page.locator("#send").bounding_box()
-    assert box and box["y"] + box["height"] <= 800
+    assert box and box["y"] + box["height"] <= height
 
 
 def test_the_language_follows_the_browser_and_the_switch_and_is_remembered(open_page: OpenPage) -> None:
